@@ -1,0 +1,395 @@
+"""Teaching the decoder to answer: several questions a picture in one sequence, loss on the answers only.
+
+A picture's image tokens come first, once; each question sees them and itself, never another question (a block mask
+with restarting positions), which is exactly what the shared image prefix does when answering. A head that the
+encoder's reading misses altogether is left out of the answers: a decoder that is made to guess learns to invent.
+Number tokens have soft targets: the neighbouring bins share the weight (a Gaussian), circular for angles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.headgrid import HeadGrid, HeadReading, fourier_features, local_maxima
+from headsight.models.grounding.model import GroundingVLM
+from headsight.models.grounding.tokenizer import build_tokenizer
+from headsight.train.dense import pixels_to_input
+from headsight.train.loop import run_stage
+from headsight.train.pictures import Augmentation, Canvas, LabelledPicture, augment
+from headsight.train.questions import Question, Subject, ask
+from headsight.train.recipe import Recipe, Stage
+
+__all__ = ["LanguageJob", "LanguageOptions", "PackedQuestions", "pack", "run_language", "seed_numbers_"]
+
+_PREFIX_EXTRA = 3  # bos, boi, eoi
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageOptions:
+    """Settings of a `language` stage."""
+
+    poses: int = 3
+    """Most pose questions a picture."""
+    refers: int = 2
+    """Most referring questions a picture."""
+    box_spread: float = 2.0
+    """Standard deviation of the soft target of a box edge, thousandths."""
+    angle_spread: float = 2.0
+    """Standard deviation of the soft target of an angle, degrees."""
+    support: float = 0.15
+    """Centre probability that a head needs in the encoder's reading to be asked for."""
+    incomplete: tuple[int, ...] = ()
+    """Indices of sources whose pictures may hold heads that are not labelled."""
+
+
+@dataclass(frozen=True)
+class PackedQuestions:
+    """Text of a batch behind its image prefix of P tokens (T text tokens, L = P + T)."""
+
+    input_ids: Int[Tensor, "b t"]
+    position_ids: Int[Tensor, "b t"]
+    segments: Int[Tensor, "b t"]
+    """Number of the question; -1 = padding."""
+    labels: Int[Tensor, "b t"]
+    """The next token where it is to be said, else -100."""
+    spreads: Float[Tensor, "b t"]
+    """Soft-target deviation; 0 = hard."""
+    modulus: Int[Tensor, "b t"]
+    """360 where the label is an angle, else 1000."""
+    weights: Float[Tensor, "b t"]
+
+
+def pack(
+    questions: Sequence[Sequence[Question]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    options: LanguageOptions,
+    first_position: int,
+) -> PackedQuestions:
+    """The questions of each picture one behind another, right-padded."""
+    first_number = tokenizer.convert_tokens_to_ids("000")
+    rows: list[list[tuple[int, int, int, int, float, int, float]]] = []
+    for own in questions:
+        row = []
+        for segment, question in enumerate(own):
+            asked = tokenizer.encode(question.prompt + "\n", add_special_tokens=False)
+            said = tokenizer.encode(question.answer, add_special_tokens=False)
+            ids = [*asked, *said, tokenizer.eos_token_id]
+            spread = options.angle_spread if question.kind == "pose" else options.box_spread
+            modulus = 360 if question.kind == "pose" else 1000
+            for place, token in enumerate(ids[:-1]):
+                following = ids[place + 1]
+                is_said = place >= len(asked) - 1
+                is_number = 0 <= following - first_number < 1000
+                row.append(
+                    (
+                        token,
+                        first_position + place,
+                        segment,
+                        following if is_said else -100,
+                        spread if is_said and is_number else 0.0,
+                        modulus,
+                        question.weight,
+                    )
+                )
+        rows.append(row)
+    length = max(1, *(len(r) for r in rows))
+    blank = (tokenizer.pad_token_id, 0, -1, -100, 0.0, 1000, 0.0)
+    table = np.array([r + [blank] * (length - len(r)) for r in rows], np.float64)
+    whole = torch.from_numpy(table)
+    return PackedQuestions(
+        input_ids=whole[..., 0].long(),
+        position_ids=whole[..., 1].long(),
+        segments=whole[..., 2].long(),
+        labels=whole[..., 3].long(),
+        spreads=whole[..., 4].float(),
+        modulus=whole[..., 5].long(),
+        weights=whole[..., 6].float(),
+    )
+
+
+def block_mask(segments: Int[Tensor, "b t"], prefix: int) -> Bool[Tensor, "b 1 l l"]:
+    """Causal; text sees the image prefix and its own question only."""
+    batch, text = segments.shape
+    length = prefix + text
+    whole = torch.cat([segments.new_full((batch, prefix), -2), segments], 1)
+    same = whole[:, :, None] == whole[:, None, :]
+    to_prefix = (whole == -2)[:, None, :]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    return ((same | to_prefix) & causal)[:, None]
+
+
+def answer_loss(
+    logits: Float[Tensor, "n v"],
+    labels: Int[Tensor, " n"],
+    spreads: Float[Tensor, " n"],
+    modulus: Int[Tensor, " n"],
+    *,
+    first_number: int,
+) -> Float[Tensor, " n"]:
+    """Cross entropy a token; a number's target is a Gaussian over the neighbouring number tokens."""
+    log_p = logits.float().log_softmax(-1)
+    loss = -log_p.gather(1, labels[:, None])[:, 0]
+    soft = spreads > 0
+    if not soft.any():
+        return loss
+    reach = torch.arange(-8, 9, device=labels.device)
+    value = (labels[soft] - first_number)[:, None] + reach
+    period = modulus[soft][:, None]
+    is_angle = period == 360
+    inside = is_angle | ((value >= 0) & (value < 1000))
+    value = torch.where(is_angle, value % 360, value.clamp(0, 999))
+    share = torch.exp(-((reach / spreads[soft][:, None]) ** 2) / 2) * inside
+    share = share / share.sum(-1, keepdim=True)
+    neighbours = log_p[soft].gather(1, value + first_number)
+    # the entropy of the target is taken off, so that a perfect answer costs nothing
+    entropy = -(share * share.clamp(min=1e-9).log()).sum(-1)
+    return loss.masked_scatter(soft, -(share * neighbours).sum(-1) - entropy)
+
+
+class LanguageJob:
+    """The stage that trains the decoder (and, where `encoder_lr` > 0, the encoder with it)."""
+
+    def __init__(
+        self,
+        module: GroundingVLM,
+        tokenizer: PreTrainedTokenizerBase,
+        sources: Sequence[tuple[Sequence[LabelledPicture], float, Augmentation]],
+        validation: Sequence[LabelledPicture],
+        *,
+        batch_size: int,
+        lr: float,
+        seed: int,
+        options: LanguageOptions,
+    ) -> None:
+        self.module = module
+        self._tokenizer = tokenizer
+        self._encoder: HeadGrid = module.model.vision.encoder
+        self._sources = sources
+        shares = np.array([share for _, share, _ in sources])
+        self._shares = shares / shares.sum()
+        self._validation = validation
+        self._batch_size = batch_size
+        self._lr = lr
+        self._seed = seed
+        self._options = options
+        self._first_number = tokenizer.convert_tokens_to_ids("000")
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Everything but the encoder's dense part."""
+        kept = ("read_in", "feature_in", "position")
+        learns = []
+        for name, parameter in self.module.named_parameters():
+            inner = name.removeprefix("model.vision.encoder.")
+            is_dense = inner != name and not inner.startswith(kept)
+            parameter.requires_grad_(not is_dense)
+            if not is_dense:
+                learns.append(parameter)
+        return [{"params": learns, "lr": self._lr}]
+
+    def batch(self, step: int) -> list[tuple[Canvas, bool]]:
+        """Augmented pictures, and whether all their heads are labelled."""
+        rng = np.random.default_rng([self._seed, step])
+        result = []
+        for _ in range(self._batch_size):
+            chosen = int(rng.choice(len(self._sources), p=self._shares))
+            pictures, _, augmentation = self._sources[chosen]
+            canvas = augment(pictures[rng.integers(len(pictures))], augmentation, rng)
+            result.append((canvas, chosen not in self._options.incomplete))
+        return result
+
+    def loss(self, batch: list[tuple[Canvas, bool]]) -> tuple[Tensor, dict[str, float]]:
+        """Mean over the answer tokens, weighted, and its value for numbers and for the rest."""
+        device = self._encoder.position.device
+        canvases = [c for c, _ in batch]
+        content = torch.tensor([c.content_wh_rel for c in canvases], device=device)
+        with torch.no_grad():
+            pixels = pixels_to_input(canvases).to(device)
+            features = self._encoder.features(pixels.contiguous(memory_format=torch.channels_last))
+            reading = self._encoder.read(features)
+        tokens = self._encoder.tokens(features, reading, content)
+        questions = self._questions(batch, reading)
+        packed = pack(
+            questions, self._tokenizer, options=self._options, first_position=_PREFIX_EXTRA + 1
+        )
+        packed = PackedQuestions(**{k: v.to(device) for k, v in vars(packed).items()})
+        hidden = self._hidden(tokens, packed)
+        said = packed.labels >= 0
+        logits = self.module.lm_head(hidden[said])
+        losses = answer_loss(
+            logits,
+            packed.labels[said],
+            packed.spreads[said],
+            packed.modulus[said],
+            first_number=self._first_number,
+        )
+        weight = packed.weights[said]
+        is_number = packed.spreads[said] > 0
+        figures = {
+            "numbers": float(losses[is_number].detach().mean()) if is_number.any() else 0.0,
+            "rest": float(losses[~is_number].detach().mean()),
+        }
+        return (losses * weight).sum() / weight.sum().clamp(min=1), figures
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """The loss on plain views of held-out pictures."""
+        plain = Augmentation(image_size=self._encoder.config.image_size, plain_share=1.0)
+        sums: dict[str, list[float]] = {}
+        for start in range(0, len(self._validation), 8):
+            part = self._validation[start : start + 8]
+            views = [(augment(p, plain, np.random.default_rng(start)), True) for p in part]
+            loss, figures = self.loss(views)
+            for key, value in {"loss": float(loss), **figures}.items():
+                sums.setdefault(key, []).append(value)
+        return {k: float(np.mean(v)) for k, v in sums.items()}
+
+    def _hidden(self, tokens: Tensor, packed: PackedQuestions) -> Tensor:
+        prefix = tokens.shape[1] + _PREFIX_EXTRA
+        batch = len(tokens)
+        ids, types, positions = image_prefix(self._tokenizer, tokens.shape[1], tokens.device)
+        out = self.module.model(
+            input_ids=torch.cat([ids.expand(batch, -1), packed.input_ids], 1),
+            token_type_ids=torch.cat(
+                [types.expand(batch, -1), torch.zeros_like(packed.input_ids)], 1
+            ),
+            position_ids=torch.cat([positions.expand(batch, -1), packed.position_ids], 1),
+            attention_mask=block_mask(packed.segments, prefix),
+            image_features=tokens,
+            use_cache=False,
+        )
+        return out.last_hidden_state[:, prefix:]  # type: ignore[no-any-return]
+
+    def _questions(
+        self, batch: list[tuple[Canvas, bool]], reading: HeadReading
+    ) -> list[list[Question]]:
+        probability = reading.center_logits.sigmoid()
+        peaks = local_maxima(probability) & (probability > self._options.support)
+        result = []
+        for index, (canvas, is_complete) in enumerate(batch):
+            rng = np.random.default_rng(abs(hash(canvas.pixels[::16, ::16].tobytes())) % 2**32)
+            read = reading.boxes[index][peaks[index]].float().cpu().numpy()
+            subjects, has_stranger = _subjects(canvas, read)
+            result.append(
+                ask(
+                    subjects,
+                    rng,
+                    is_complete=is_complete and not has_stranger,
+                    poses=self._options.poses,
+                    refers=self._options.refers,
+                )
+            )
+        return result
+
+
+def image_prefix(
+    tokenizer: PreTrainedTokenizerBase, num_tokens: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, types and positions of `[bos][boi][patches][eoi]`, each (1, num_tokens + 3)."""
+    ids = torch.full((1, num_tokens + 3), tokenizer.pad_token_id, device=device)
+    ids[0, 0] = tokenizer.bos_token_id
+    types = torch.ones_like(ids)
+    types[0, 0] = 0
+    positions = torch.full_like(ids, 2)
+    positions[0, 0], positions[0, 1], positions[0, -1] = 0, 1, 3
+    return ids, types, positions
+
+
+def seed_numbers_(
+    model: GroundingVLM, tokenizer: PreTrainedTokenizerBase, *, generator: torch.Generator
+) -> None:
+    """Start the embeddings of 000..999 as Fourier features, so that neighbouring numbers look alike."""
+    values = fourier_features(torch.arange(1000) / 1000)
+    weight = model.get_input_embeddings().weight
+    basis = torch.randn(weight.shape[1], values.shape[1], generator=generator)
+    columns, _ = torch.linalg.qr(basis)
+    first = tokenizer.convert_tokens_to_ids("000")
+    with torch.no_grad():
+        weight[first : first + 1000] = values @ columns.T / values.norm(dim=-1, keepdim=True)
+
+
+def run_language(
+    recipe: Recipe,
+    stage: Stage,
+    previous: Path | None,
+    validation: Sequence[LabelledPicture],
+    *,
+    mark: str,
+    quiet: bool,
+) -> Path:
+    """Build the model of `recipe`, start it from the stage before, and train it."""
+    from headsight.train.run import load_average_, read_sources
+
+    options = LanguageOptions(**stage.options)
+    tokenizer = build_tokenizer()
+    model = build_model(recipe, tokenizer)
+    if previous is not None:
+        kind = next(s.kind for s in recipe.stages if s.name == previous.parent.name)
+        load_average_(model.model.vision.encoder if kind == "dense" else model, previous)
+    encoder = model.model.vision.encoder
+    encoder.to(memory_format=torch.channels_last)
+    job = LanguageJob(
+        model,
+        tokenizer,
+        read_sources(stage, Augmentation(image_size=encoder.config.image_size)),
+        validation,
+        batch_size=stage.batch_size,
+        lr=stage.lr,
+        seed=recipe.seed + 1,
+        options=options,
+    )
+    return run_stage(job, stage.loop, recipe.output / stage.name, fingerprint=mark, quiet=quiet)
+
+
+def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> GroundingVLM:
+    """A new model of the recipe's shape, numbers seeded."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    torch.manual_seed(recipe.seed)
+    vision = {"model_type": "headgrid", **HeadGrid(recipe.encoder).config.to_dict()}
+    config = GroundingVLMConfig(
+        vocab_size=len(tokenizer),
+        vision_config=vision,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **dict(recipe.decoder),
+    )
+    model = GroundingVLM(config)
+    seed_numbers_(model, tokenizer, generator=generator)
+    return model
+
+
+def _subjects(canvas: Canvas, read: np.ndarray[Any, Any]) -> tuple[list[Subject], bool]:
+    """Labelled heads that the reading holds, and whether it holds a head in an ignored place."""
+    side = canvas.pixels.shape[0]
+    content = np.array([*canvas.content_wh_rel, *canvas.content_wh_rel], np.float64) * side
+    middles = (read[:, :2] + read[:, 2:]) / 2 * side
+    subjects = []
+    for index, box in enumerate(canvas.boxes):
+        near = np.abs(middles - (box[:2] + box[2:]) / 2) < 0.35 * (box[2:] - box[:2])
+        if near.all(1).any():
+            subjects.append(
+                Subject(
+                    (box / content).clip(0, 1).astype(np.float64),
+                    canvas.rotations[index].astype(np.float64),
+                    float(canvas.pose_weights[index]),
+                    canvas.attributes[index],
+                )
+            )
+    ignored = (
+        (middles[:, None] > canvas.ignore[None, :, :2])
+        & (middles[:, None] < canvas.ignore[None, :, 2:])
+    ).all(-1)
+    return subjects, bool(ignored.any())
+
+

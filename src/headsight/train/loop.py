@@ -1,0 +1,304 @@
+"""One training stage: a plain loop on accelerate that can be killed at any step and goes on with the same numbers.
+
+Batches are a pure function of the step, the optimiser state and a running average of the weights are stored with
+the weights (safetensors, written to a part file and renamed), so a resumed run repeats nothing and skips nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from headsight.errors import ConfigError, ResumeError, require
+
+__all__ = ["LoopConfig", "StageJob", "averaged_weights", "run_stage"]
+
+_log = logging.getLogger(__name__)
+
+
+class StageJob(Protocol):
+    """What a stage brings to the loop."""
+
+    module: nn.Module
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for AdamW; `lr` is the group's peak."""
+
+    def batch(self, step: int) -> Any:
+        """The batch of `step`, always the same one; called ahead of time in threads."""
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
+        """The loss and the figures to log."""
+
+    def validate(self) -> dict[str, float]:
+        """Held-out figures, with the averaged weights in place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long and how often."""
+
+    steps: int
+    """Optimiser steps."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.02
+    """AdamW weight decay."""
+    clip_norm: float = 1.0
+    """Largest gradient norm."""
+    average_decay: float = 0.999
+    """Decay a step of the running average of the weights, in [0, 1)."""
+    log_every: int = 50
+    """Steps between log lines."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    validate_every: int = 2000
+    """Steps between validations."""
+    bf16: bool = False
+    """Autocast to bfloat16."""
+    prefetch: int = 4
+    """Batches prepared ahead."""
+
+    def __post_init__(self) -> None:
+        if self.steps <= 0:
+            raise ConfigError(f"steps is {self.steps}, but must be positive.")
+        if not 0 <= self.average_decay < 1:
+            raise ConfigError(f"average_decay is {self.average_decay}, but must be in [0, 1).")
+
+
+def run_stage(
+    job: StageJob, config: LoopConfig, folder: Path, *, fingerprint: str, quiet: bool = False
+) -> Path:
+    """Train `job` to its last step and return the checkpoint; goes on from the checkpoint in `folder` if there is one.
+
+    Raises:
+        ResumeError: the checkpoint in `folder` was made with other settings (`fingerprint` differs).
+    """
+    accelerator = require("accelerate").Accelerator(mixed_precision="bf16" if config.bf16 else "no")
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.safetensors"
+    job.module.to(accelerator.device)
+    optimizer = torch.optim.AdamW(
+        job.parameter_groups(), betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    average = {k: v.detach().clone() for k, v in job.module.state_dict().items()}
+    start = _resume_(checkpoint, job.module, optimizer, average, fingerprint)
+    module, optimizer = accelerator.prepare(job.module, optimizer)
+    log = _Log(folder, start)
+    with _progress(quiet, config.steps, start, folder.name) as report, _Ahead(job, config) as ahead:
+        seen: dict[str, float] = {}
+        for step in range(start, config.steps):
+            share = _schedule(step, config)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * share
+            batch = ahead.take(step)
+            with accelerator.autocast():
+                loss, figures = job.loss(batch)
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            # early steps average over what there is, so that the start is forgotten quickly
+            decay = min(config.average_decay, (step + 1) / (step + 10))
+            _average_(average, job.module, decay)
+            for key, value in {"loss": float(loss.detach()), **figures}.items():
+                seen[key] = value if key not in seen else 0.95 * seen[key] + 0.05 * value
+            done = step + 1
+            if done % config.log_every == 0:
+                log.write(done, {**seen, "lr": peaks[0] * share})
+            report(done, seen)
+            if done % config.validate_every == 0 or done == config.steps:
+                with averaged_weights(job.module, average):
+                    held_out = {f"val_{k}": v for k, v in job.validate().items()}
+                log.write(done, held_out)
+                report(done, held_out)
+            if done % config.save_every == 0 or done == config.steps:
+                _save(checkpoint, job.module, optimizer, average, done, fingerprint)
+    log.close()
+    return checkpoint
+
+
+@contextmanager
+def averaged_weights(module: nn.Module, average: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within the block `module` holds the averaged weights."""
+    kept = {k: v.detach().clone() for k, v in module.state_dict().items()}
+    was_training = module.training
+    module.load_state_dict(dict(average))
+    module.eval()
+    try:
+        yield
+    finally:
+        module.load_state_dict(kept)
+        module.train(was_training)
+
+
+def _schedule(step: int, config: LoopConfig) -> float:
+    """Linear warm-up, then a cosine down to 2 % of the peak."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@torch.no_grad()
+def _average_(average: dict[str, Tensor], module: nn.Module, decay: float) -> None:
+    for key, value in module.state_dict().items():
+        if value.dtype.is_floating_point:
+            average[key].lerp_(value.detach(), 1 - decay)
+        else:
+            average[key].copy_(value)
+
+
+def _save(
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
+    step: int,
+    fingerprint: str,
+) -> None:
+    tensors = {f"weight/{k}": v.detach().contiguous() for k, v in module.state_dict().items()}
+    tensors |= {f"average/{k}": v.contiguous() for k, v in average.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            tensors[f"optimizer/{index}/{key}"] = torch.as_tensor(value).contiguous()
+    tensors = {k: v.clone() for k, v in tensors.items()}  # tied weights would share memory
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata={"step": str(step), "fingerprint": fingerprint})
+    part.replace(path)
+
+
+def _resume_(
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    fingerprint: str,
+) -> int:
+    """Load `path` into everything and return the number of finished steps; 0 without a file."""
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("fingerprint") != fingerprint:
+            raise ResumeError(
+                f"{path} was made with other settings ({metadata.get('fingerprint')}, now"
+                f" {fingerprint}). Use the old recipe, or choose a new output folder."
+            )
+        state: dict[int, dict[str, Tensor]] = {}
+        weights = {}
+        for name in file.keys():  # noqa: SIM118 - safe_open is no dict
+            kind, _, rest = name.partition("/")
+            tensor = file.get_tensor(name)
+            if kind == "weight":
+                weights[rest] = tensor
+            elif kind == "average":
+                average[rest].copy_(tensor)
+            else:
+                index, _, key = rest.partition("/")
+                state.setdefault(int(index), {})[key] = tensor
+    module.load_state_dict(weights)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return int(metadata["step"])
+
+
+class _Ahead:
+    """Prepares the next batches in threads."""
+
+    def __init__(self, job: StageJob, config: LoopConfig) -> None:
+        self._job = job
+        self._config = config
+        self._pool = ThreadPoolExecutor(max_workers=2)
+        self._futures: dict[int, Future[Any]] = {}
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def take(self, step: int) -> Any:
+        """The batch of `step`; the following ones begin to be made."""
+        last = min(step + self._config.prefetch, self._config.steps - 1)
+        for wanted in range(step, last + 1):
+            if wanted not in self._futures:
+                self._futures[wanted] = self._pool.submit(self._job.batch, wanted)
+        return self._futures.pop(step).result()
+
+
+class _Log:
+    """`log.csv` (long form: step, seconds, name, value), and TensorBoard where it is installed."""
+
+    def __init__(self, folder: Path, start: int) -> None:
+        path = folder / "log.csv"
+        rows = []
+        if start and path.exists():  # drop what a killed run logged after its last checkpoint
+            with path.open(newline="") as file:
+                rows = [r for r in csv.reader(file) if r and r[0].isdigit() and int(r[0]) <= start]
+        self._file = path.open("w", newline="")
+        self._csv = csv.writer(self._file)
+        self._csv.writerow(["step", "seconds", "name", "value"])
+        self._csv.writerows(rows)
+        self._began = time.monotonic()
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # type: ignore[attr-defined]
+
+            self._board = SummaryWriter(str(folder / "tensorboard"))
+        except ImportError:
+            self._board = None
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        seconds = f"{time.monotonic() - self._began:.1f}"
+        for name, value in figures.items():
+            self._csv.writerow([step, seconds, name, f"{value:.6g}"])
+            if self._board is not None:
+                self._board.add_scalar(name, value, step)
+        self._file.flush()
+        _log.info("step=%d %s", step, json.dumps({k: round(v, 4) for k, v in figures.items()}))
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+@contextmanager
+def _progress(quiet: bool, steps: int, start: int, title: str) -> Iterator[Any]:
+    """A progress bar on stderr with the latest figures; silent when stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda done, figures: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=steps, completed=start, figures="")
+
+        def report(done: int, figures: Mapping[str, float]) -> None:
+            said = " ".join(f"{k} {v:.3g}" for k, v in figures.items())
+            progress.update(task, completed=done, figures=said)
+
+        yield report

@@ -1,0 +1,121 @@
+"""Runs a recipe: stage after stage, each from the averaged weights of the one before."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+from headsight.errors import CheckpointError, ConfigError
+from headsight.models.grounding.headgrid import HeadGrid, HeadGridConfig
+from headsight.train.dense import DenseJob
+from headsight.train.lite0 import load_lite0_
+from headsight.train.loop import run_stage
+from headsight.train.pictures import Augmentation, LabelledPicture, read_labels
+from headsight.train.recipe import Recipe, Stage, fingerprint
+
+__all__ = ["load_average_", "run_recipe"]
+
+_log = logging.getLogger(__name__)
+
+
+def run_recipe(recipe: Recipe, *, quiet: bool = False, only: Sequence[str] = ()) -> Path:
+    """Train every stage of `recipe` (or those named in `only`) and return the last checkpoint.
+
+    Raises:
+        ConfigError: `only` names a stage that the recipe does not have.
+        ResumeError: a checkpoint in the output folder was made with other settings.
+    """
+    unknown = set(only) - {s.name for s in recipe.stages}
+    if unknown:
+        raise ConfigError(
+            f"no stage named {sorted(unknown)}; the recipe has {[s.name for s in recipe.stages]}."
+        )
+    recipe.output.mkdir(parents=True, exist_ok=True)
+    written = json.dumps(asdict(recipe), indent=1, default=str)
+    (recipe.output / "recipe.json").write_text(written, "utf-8")
+    validation = read_labels(recipe.validation, limit=recipe.validation_limit)
+    torch.manual_seed(recipe.seed)
+    encoder = HeadGrid(HeadGridConfig.from_dict(recipe.encoder))
+    previous: Path | None = None
+    checkpoint = recipe.output
+    for stage in recipe.stages:
+        folder = recipe.output / stage.name
+        if not only or stage.name in only:
+            _log.info("stage=%s kind=%s", stage.name, stage.kind)
+            mark = fingerprint(recipe.seed, recipe.encoder, recipe.decoder, asdict(stage))
+            if stage.kind == "dense":
+                checkpoint = _run_dense(
+                    recipe, stage, encoder, previous, validation, mark=mark, quiet=quiet
+                )
+            else:
+                from headsight.train.language import run_language
+
+                checkpoint = run_language(
+                    recipe, stage, previous, validation, mark=mark, quiet=quiet
+                )
+        previous = folder / "checkpoint.safetensors"
+    return checkpoint
+
+
+def read_sources(
+    stage: Stage, base: Augmentation
+) -> list[tuple[Sequence[LabelledPicture], float, Augmentation]]:
+    """Pictures, share and augmentation of each source."""
+    result = []
+    for source in stage.sources:
+        own = replace(base, zoom_range=source.zoom_range) if source.zoom_range else base
+        result.append((read_labels(source.labels, limit=source.limit), source.share, own))
+    return result
+
+
+def load_average_(module: torch.nn.Module, checkpoint: Path, *, prefix: str = "") -> None:
+    """Load the averaged weights of a stage's checkpoint into `module`; `prefix` picks a part of it.
+
+    Raises:
+        CheckpointError: the file does not exist or does not fit.
+    """
+    if not checkpoint.exists():
+        raise CheckpointError(f"{checkpoint} does not exist. Run the stage before this one first.")
+    start = f"average/{prefix}"
+    with safe_open(checkpoint, "pt") as file:
+        names = [n for n in file.keys() if n.startswith(start)]  # noqa: SIM118
+        state = {n.removeprefix(start): file.get_tensor(n) for n in names}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint} does not fit this recipe: {error}") from error
+
+
+def _run_dense(
+    recipe: Recipe,
+    stage: Stage,
+    encoder: HeadGrid,
+    previous: Path | None,
+    validation: Sequence[LabelledPicture],
+    *,
+    mark: str,
+    quiet: bool,
+) -> Path:
+    if previous is None:
+        load_lite0_(encoder)
+    else:
+        load_average_(encoder, previous)
+    base = Augmentation(image_size=encoder.config.image_size)
+    job = DenseJob(
+        encoder.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        read_sources(stage, base),
+        validation,
+        batch_size=stage.batch_size,
+        lr=stage.lr,
+        backbone_lr=stage.backbone_lr,
+        frozen_blocks=stage.frozen_blocks,
+        seed=int(np.random.SeedSequence([recipe.seed, len(stage.name)]).generate_state(1)[0]),
+    )
+    return run_stage(job, stage.loop, recipe.output / stage.name, fingerprint=mark, quiet=quiet)
