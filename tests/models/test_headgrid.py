@@ -18,7 +18,7 @@ from headsight.models.grounding.headgrid import (
 @pytest.fixture(scope="module")
 def encoder() -> HeadGrid:
     torch.manual_seed(0)
-    return HeadGrid({"image_size": 128, "neck_channels": 16, "hidden_size": 8}).eval()
+    return HeadGrid({"image_size": 128, "neck_channels": 16, "hidden_size": 8, "keep_tokens": 0}).eval()
 
 
 def test_shapes(encoder: HeadGrid) -> None:

@@ -54,7 +54,7 @@ def encode(value: Any, spec: CodecSpec, *, image_wh: tuple[int, int] | None = No
         >>> encode([[10, 20, 110, 220]], CodecSpec("boxes"), image_wh=(640, 480))
         '[[016,042,172,458]]'
     """
-    if value is None and spec.kind in ("point", "points") and spec.visibility == "ask":
+    if value is None and _may_be_hidden(spec):
         return NONE
     if spec.kind == "count":
         return _encode_count(value)
@@ -103,7 +103,7 @@ def parse(
         answer = _read_strictly(text, body, spec, image_wh)
         if answer is not None and not (hit_limit and spec.kind == "count"):
             return answer
-    elif body == NONE and (spec.kind == "boxes" or spec.visibility == "ask"):
+    elif body == NONE and (spec.kind == "boxes" or _may_be_hidden(spec)):
         start = text.index(NONE)
         value = np.zeros((0, 4)) if spec.kind == "boxes" else None
         return Answer(value, "none", spec.kind, True, text=text, span=(start, start + len(NONE)))
@@ -152,6 +152,10 @@ def _read_strictly(
     return Answer(
         value, kind, kind, True, text=text, span=(start, end), item_spans=spans, flags=flags
     )
+
+
+def _may_be_hidden(spec: CodecSpec) -> bool:
+    return spec.visibility == "ask" and spec.kind in ("point", "points")
 
 
 def _encode_count(value: Any) -> str:

@@ -73,7 +73,8 @@ def find_pieces(text: str, spec: CodecSpec, *, hit_limit: bool = False) -> Itera
         kind, is_loose, is_mixed = _classify(match["open"], len(segments[0]), asked)
         if kind is None:
             continue
-        is_truncated = is_last and len(match["close"]) < len(brackets(kind)[1])
+        needed = min(len(match["open"]), len(brackets(kind)[1]))
+        is_truncated = is_last and len(match["close"]) < needed
         if is_truncated and not match["close"] and _is_cut(segments[-1], kind, spec, hit_limit):
             segments.pop()
         items = tuple(

@@ -51,7 +51,7 @@ def read_tolerantly(
 
 
 def pose_flags(ypr_deg: Any) -> frozenset[str]:
-    """ "gimbal" where pitch or roll lie beyond 90 degrees: another triple means the same rotation."""
+    """The flag `gimbal` where pitch or roll lie beyond 90 degrees: the triple is not unique."""
     return frozenset({"gimbal"} if (abs(ypr_deg[1:]) > 90).any() else ())
 
 
@@ -98,7 +98,7 @@ class _Reading:
         if word == NONE or (kind == "boxes" and self.words in ("[]", "[[]]")):
             if kind == "boxes":
                 return self._none(np.zeros((0, 4)))
-            if self.spec.visibility == "ask":
+            if kind == "point" and self.spec.visibility == "ask":
                 return self._none(None)
             return self._fail(Failure.WRONG_KIND, kind=NONE)
         labelled = labelled_piece(self.clean, kind, self.spec)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from headsight.models.grounding.config import GroundingVLMConfig
@@ -24,10 +24,14 @@ from headsight.models.grounding.headgrid import HeadGrid, HeadReading, fourier_f
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.tokenizer import build_tokenizer
 from headsight.train.dense import pixels_to_input
+from headsight.train.imagined import imagine, stack
 from headsight.train.loop import run_stage
 from headsight.train.pictures import Augmentation, Canvas, LabelledPicture, augment
 from headsight.train.questions import Question, Subject, ask
 from headsight.train.recipe import Recipe, Stage
+
+_Pictures = list[tuple[Canvas, bool]]
+_Imagined = tuple[HeadReading, Float[Tensor, "b 2"], list[list[Question]]]
 
 __all__ = ["LanguageJob", "LanguageOptions", "PackedQuestions", "pack", "run_language", "seed_numbers_"]
 
@@ -48,6 +52,8 @@ class LanguageOptions:
     """Standard deviation of the soft target of an angle, degrees."""
     support: float = 0.15
     """Centre probability that a head needs in the encoder's reading to be asked for."""
+    imagined: float = 0.0
+    """Share of batches made of imagined readings instead of pictures, in [0, 1]."""
     incomplete: tuple[int, ...] = ()
     """Indices of sources whose pictures may hold heads that are not labelled."""
 
@@ -197,9 +203,14 @@ class LanguageJob:
                 learns.append(parameter)
         return [{"params": learns, "lr": self._lr}]
 
-    def batch(self, step: int) -> list[tuple[Canvas, bool]]:
-        """Augmented pictures, and whether all their heads are labelled."""
+    def batch(self, step: int) -> _Pictures | _Imagined:
+        """Augmented pictures and whether all their heads are labelled; or imagined readings."""
         rng = np.random.default_rng([self._seed, step])
+        if rng.random() < self._options.imagined:
+            config, grid = self._encoder.config, self._encoder.grid_hw[0]
+            drawn = [imagine(rng, grid, config.attributes) for _ in range(self._batch_size)]
+            asked = [self._ask(subjects, rng, is_complete=True) for _, _, subjects in drawn]
+            return stack([r for r, _, _ in drawn]), torch.tensor([c for _, c, _ in drawn]), asked
         result = []
         for _ in range(self._batch_size):
             chosen = int(rng.choice(len(self._sources), p=self._shares))
@@ -208,17 +219,25 @@ class LanguageJob:
             result.append((canvas, chosen not in self._options.incomplete))
         return result
 
-    def loss(self, batch: list[tuple[Canvas, bool]]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: _Pictures | _Imagined) -> tuple[Tensor, dict[str, float]]:
         """Mean over the answer tokens, weighted, and its value for numbers and for the rest."""
         device = self._encoder.position.device
-        canvases = [c for c, _ in batch]
-        content = torch.tensor([c.content_wh_rel for c in canvases], device=device)
         with torch.no_grad():
-            pixels = pixels_to_input(canvases).to(device)
-            features = self._encoder.features(pixels.contiguous(memory_format=torch.channels_last))
-            reading = self._encoder.read(features)
-        tokens = self._encoder.tokens(features, reading, content)
-        questions = self._questions(batch, reading)
+            if isinstance(batch, list):
+                canvases = [c for c, _ in batch]
+                content = torch.tensor([c.content_wh_rel for c in canvases])
+                pixels = pixels_to_input(canvases).to(device)
+                features = self._encoder.features(
+                    pixels.contiguous(memory_format=torch.channels_last)
+                )
+                reading = self._encoder.read(features)
+                questions = self._questions(batch, reading)
+            else:
+                reading, content, questions = batch
+                reading = HeadReading(**{k: v.to(device) for k, v in vars(reading).items()})
+                shape = (len(content), self._encoder.config.neck_channels, *self._encoder.grid_hw)
+                features = torch.zeros(shape, device=device)
+        tokens = self._encoder.tokens(features, reading, content.to(device))
         packed = pack(
             questions, self._tokenizer, options=self._options, first_position=_PREFIX_EXTRA + 1
         )
@@ -271,7 +290,7 @@ class LanguageJob:
         return out.last_hidden_state[:, prefix:]  # type: ignore[no-any-return]
 
     def _questions(
-        self, batch: list[tuple[Canvas, bool]], reading: HeadReading
+        self, batch: _Pictures, reading: HeadReading
     ) -> list[list[Question]]:
         probability = reading.center_logits.sigmoid()
         peaks = local_maxima(probability) & (probability > self._options.support)
@@ -280,16 +299,16 @@ class LanguageJob:
             rng = np.random.default_rng(abs(hash(canvas.pixels[::16, ::16].tobytes())) % 2**32)
             read = reading.boxes[index][peaks[index]].float().cpu().numpy()
             subjects, has_stranger = _subjects(canvas, read)
-            result.append(
-                ask(
-                    subjects,
-                    rng,
-                    is_complete=is_complete and not has_stranger,
-                    poses=self._options.poses,
-                    refers=self._options.refers,
-                )
-            )
+            result.append(self._ask(subjects, rng, is_complete=is_complete and not has_stranger))
         return result
+
+    def _ask(
+        self, subjects: list[Subject], rng: np.random.Generator, *, is_complete: bool
+    ) -> list[Question]:
+        options = self._options
+        return ask(
+            subjects, rng, is_complete=is_complete, poses=options.poses, refers=options.refers
+        )
 
 
 def image_prefix(
@@ -308,14 +327,32 @@ def image_prefix(
 def seed_numbers_(
     model: GroundingVLM, tokenizer: PreTrainedTokenizerBase, *, generator: torch.Generator
 ) -> None:
-    """Start the embeddings of 000..999 as Fourier features, so that neighbouring numbers look alike."""
+    """Start numbers alike wherever they stand, each kind in its own directions of the residual stream.
+
+    The embeddings of 000..999 begin as Fourier features in twenty directions; the seven numbers of the encoder's
+    reading begin as the same features in twenty directions each, orthogonal to all others. Copying a number from a
+    picture token into the answer is then one linear map, and neighbouring numbers look alike from the first step.
+    """
     values = fourier_features(torch.arange(1000) / 1000)
+    block = values.shape[1]
+    scale = block**-0.5 * 2**0.5  # a number's features then have length one
     weight = model.get_input_embeddings().weight
-    basis = torch.randn(weight.shape[1], values.shape[1], generator=generator)
-    columns, _ = torch.linalg.qr(basis)
+    width = weight.shape[1]
+    directions, _ = torch.linalg.qr(torch.randn(width, width, generator=generator))
+    encoder: HeadGrid = model.model.vision.encoder
     first = tokenizer.convert_tokens_to_ids("000")
     with torch.no_grad():
-        weight[first : first + 1000] = values @ columns.T / values.norm(dim=-1, keepdim=True)
+        weight[first : first + 1000] = values @ directions[:, :block].T * scale
+        used = min(encoder.read_in.weight.shape[1], width - block)
+        encoder.read_in.weight.zero_()
+        encoder.read_in.weight[:, :used] = directions[:, block : block + used] * scale
+        encoder.read_in.bias.zero_()
+        encoder.feature_in.weight.zero_()  # what the grid features add is learned later, on pictures
+        encoder.feature_in.bias.zero_()
+        adapter = model.model.vision.linear_proj
+        if isinstance(adapter, nn.Linear) and adapter.in_features == adapter.out_features:
+            nn.init.eye_(adapter.weight)
+            nn.init.zeros_(adapter.bias)
 
 
 def run_language(
@@ -355,7 +392,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Grounding
     """A new model of the recipe's shape, numbers seeded."""
     generator = torch.Generator().manual_seed(recipe.seed)
     torch.manual_seed(recipe.seed)
-    vision = {"model_type": "headgrid", **HeadGrid(recipe.encoder).config.to_dict()}
+    vision = {"encoder": "headgrid", **HeadGrid(recipe.encoder).config.to_dict()}
     config = GroundingVLMConfig(
         vocab_size=len(tokenizer),
         vision_config=vision,

@@ -69,7 +69,7 @@ def ask(
     """
     result = []
     if is_complete:
-        result.append(Question(_pick(prompts.head_boxes_paraphrases, rng), _boxes(subjects), "boxes"))
+        result.append(Question(prompts.head_boxes(_paraphrase(rng)), _boxes(subjects), "boxes"))
     hats = [s for s in subjects if s.attributes.get("hard_hat")]
     if all("hard_hat" in s.attributes for s in subjects):
         phrase = str(rng.choice(_HARD_HATS)) if rng.random() < 0.5 else _HARD_HATS[0]
@@ -103,7 +103,7 @@ def expressions(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
 
 
 _HARD_HATS = (
-    "every head with a hard hat",
+    prompts.HARD_HATS,
     "every hard hat",
     "all people wearing a hard hat",
     "every person with a helmet",
@@ -228,9 +228,7 @@ def _pose_question(subject: Subject, rng: np.random.Generator, jitter: float) ->
     side = (subject.box[2:] - subject.box[:2]).repeat(2)[[0, 2, 1, 3]]
     shifted = (subject.box + rng.uniform(-jitter, jitter, 4) * side).clip(0, 1)
     asked = encode(shifted[None], _BOXES, image_wh=(1, 1))
-    prompt = str(rng.choice([p for p in prompts.head_pose_paraphrases])).replace(
-        prompts.BOX_PLACEHOLDER, asked
-    )
+    prompt = prompts.head_pose(asked, _paraphrase(rng))
     answer = encode(matrix_to_ypr(subject.rotation)[0], _POSE)
     return Question(prompt, answer, "pose", subject.pose_weight)
 
@@ -245,9 +243,9 @@ def _boxes(subjects: Sequence[Subject]) -> str:
 
 
 def _refer(phrase: str, rng: np.random.Generator) -> str:
-    return _pick(prompts.refer_paraphrases, rng).replace(prompts.EXPRESSION_PLACEHOLDER, phrase)
+    return prompts.refer(phrase, _paraphrase(rng))
 
 
-def _pick(paraphrases: Sequence[str], rng: np.random.Generator) -> str:
-    """The evaluation prompt half of the time, else any paraphrase."""
-    return paraphrases[0] if rng.random() < 0.5 else str(rng.choice(list(paraphrases)))
+def _paraphrase(rng: np.random.Generator) -> int:
+    """The evaluation prompt half of the time, else any."""
+    return 0 if rng.random() < 0.5 else int(rng.integers(4))

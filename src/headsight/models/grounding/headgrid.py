@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from headsight.errors import ConfigError
@@ -74,6 +74,8 @@ class HeadGridConfig:
     """Width of the tokens handed to the adapter."""
     peak_threshold: float = 0.08
     """Centre probability in [0, 1] under which a cell's reading is not written into its token."""
+    keep_tokens: int = 96
+    """Cells handed on, those most likely to be a head's centre, in row order; 0 = all."""
     attributes: Mapping[str, int] = field(default_factory=lambda: dict(ATTRIBUTES))
     """Name and number of logits of each attribute; 1 means yes/no."""
 
@@ -136,7 +138,8 @@ class HeadGrid(nn.Module):
         reading = 7 * 2 * _NUM_FREQUENCIES + 2 + sum(config.attributes.values())
         self.read_in = nn.Linear(reading, config.hidden_size)
         self.feature_in = nn.Linear(channels, config.hidden_size)
-        self.position = nn.Parameter(torch.zeros(self.num_tokens, config.hidden_size))
+        cells = self.grid_hw[0] * self.grid_hw[1]
+        self.position = nn.Parameter(torch.zeros(cells, config.hidden_size))
         nn.init.normal_(self.position, std=0.02)
         nn.init.constant_(self.center.out.bias, -4.0)
         nn.init.constant_(self.box.out.bias, 0.7)  # exp(0.7) * 16 px: a head of 64 px
@@ -155,7 +158,8 @@ class HeadGrid(nn.Module):
     @property
     def num_tokens(self) -> int:
         """Tokens a picture, in row order."""
-        return self.grid_hw[0] * self.grid_hw[1]
+        cells = self.grid_hw[0] * self.grid_hw[1]
+        return min(self.config.keep_tokens or cells, cells)
 
     def features(
         self, pixel_values: Float[Tensor, "b 3 s s"], *, frozen_blocks: int = 0
@@ -197,30 +201,40 @@ class HeadGrid(nn.Module):
         reading: HeadReading,
         content_wh_rel: Float[Tensor, "b 2"],
     ) -> Float[Tensor, "b n d"]:
-        """Grid features plus, at local maxima of the centre map, the reading as Fourier features.
+        """Features of the kept cells plus, at local maxima of the centre map, the reading as Fourier features.
 
         `content_wh_rel` is the share of the square that the picture covers, in (0, 1]: numbers are written in
         thousandths of the original picture, as the answers are.
         """
-        probability = reading.center_logits.sigmoid()
-        gate = local_maxima(probability) & (probability > self.config.peak_threshold)
-        scale = content_wh_rel.float().repeat(1, 2)[:, None, None]
-        places = (reading.boxes / scale).clamp(0, 0.999)
-        ypr_deg, _ = matrix_to_ypr(sixd_to_matrix(reading.sixd))
+        cells = self.kept_cells(reading)  # (B, N)
+        center = reading.center_logits.sigmoid()
+        is_peak = local_maxima(center) & (center > self.config.peak_threshold)
+        boxes, sixd, logits = (
+            _take(x.flatten(1, 2), cells)
+            for x in (reading.boxes, reading.sixd, reading.attribute_logits)
+        )
+        gate = is_peak.flatten(1).gather(1, cells)[..., None]
+        probability = center.flatten(1).gather(1, cells)[..., None]
+        places = (boxes / content_wh_rel.float().repeat(1, 2)[:, None]).clamp(0, 0.999)
+        ypr_deg, _ = matrix_to_ypr(sixd_to_matrix(sixd))
         angles = torch.remainder(torch.nan_to_num(ypr_deg), 360) / 1000
-        numbers = torch.cat([places, angles], -1)  # (B, H, W, 7)
         said = torch.cat(
             [
-                fourier_features(numbers).flatten(-2),
-                probability[..., None],
-                torch.ones_like(probability)[..., None],
-                _attribute_probabilities(reading.attribute_logits, self.config.attributes),
+                fourier_features(torch.cat([places, angles], -1)).flatten(-2),
+                probability,
+                torch.ones_like(probability),
+                _attribute_probabilities(logits, self.config.attributes),
             ],
             -1,
         )
-        said = (said * gate[..., None]).flatten(1, 2)
-        cells = features.flatten(2).transpose(1, 2)
-        return self.feature_in(cells) + self.read_in(said.to(cells.dtype)) + self.position  # type: ignore[no-any-return]
+        kept = _take(features.flatten(2).transpose(1, 2), cells)
+        tokens = self.feature_in(kept) + self.read_in((said * gate).to(kept.dtype))
+        return tokens + self.position[cells]  # type: ignore[no-any-return]
+
+    def kept_cells(self, reading: HeadReading) -> Int[Tensor, "b n"]:
+        """Flat indices of the cells that become tokens, ascending: the likeliest centres."""
+        flat = reading.center_logits.flatten(1)
+        return flat.topk(self.num_tokens, dim=1).indices.sort(1).values
 
     def forward(
         self,
@@ -250,6 +264,10 @@ def local_maxima(
     """True where a cell is the largest of its `kernel` x `kernel` neighbourhood (arXiv 1904.07850)."""
     pooled = F.max_pool2d(heat[:, None], kernel, stride=1, padding=kernel // 2)[:, 0]
     return heat == pooled
+
+
+def _take(x: Float[Tensor, "b m c"], cells: Int[Tensor, "b n"]) -> Float[Tensor, "b n c"]:
+    return x.gather(1, cells[..., None].expand(-1, -1, x.shape[-1]))
 
 
 def _attribute_probabilities(

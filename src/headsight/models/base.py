@@ -1,0 +1,107 @@
+"""The small protocol every vision-language model is used through, and how one is loaded by name or folder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from headsight.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from headsight.language.spec import CodecSpec
+    from headsight.picture import Picture
+
+__all__ = ["MAX_NEW_TOKENS", "MODELS", "VLM", "Reply", "load_vlm"]
+
+MAX_NEW_TOKENS = 520
+"""Longest answer by default: 64 boxes in our own tokenizer, with room for the end."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One question and what the model wrote."""
+
+    prompt: str
+    text: str
+    tokens: tuple[str, ...]
+    """The pieces of `text`; joined they give it back."""
+    logprobs: tuple[float, ...]
+    """Log-probability of each token in the model's own distribution, grammar or not."""
+    ended: bool = True
+    """False where the limit of tokens cut the answer."""
+
+
+class VLM(Protocol):
+    """A model that answers questions about a picture."""
+
+    name: str
+
+    def answer(
+        self,
+        picture: Picture,
+        prompts: Sequence[str],
+        *,
+        grammar: CodecSpec | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+    ) -> list[Reply]:
+        """One greedy reply a prompt, all about one picture; `grammar` allows strict answers of that kind only."""
+
+
+def load_vlm(model: str = "nano", *, device: str = "auto") -> VLM:
+    """The model of that name, or in that local folder; nothing is downloaded and no code of a folder is run.
+
+    `device` is `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`.
+
+    Raises:
+        InputError: no such model or device.
+        CheckpointError: weights missing, damaged, foreign or in a refused format.
+    """
+    if model in MODELS:
+        return MODELS[model](device)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return _load_folder(path, device)
+    if path.exists():
+        refuse_pickle(path)
+        raise CheckpointError(
+            f"{path} is a file, but a model is a folder with config.json and model.safetensors."
+            " Pass the folder."
+        )
+    near = difflib.get_close_matches(model, MODELS, n=1)
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known models: {', '.join(MODELS)}."
+    raise InputError(f"No model and no folder is called '{model}'. {hint} Or pass a local folder.")
+
+
+def refuse_pickle(path: Path) -> None:
+    """Pass unless `path` is a format that may run code when it is read.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"):
+        raise CheckpointError(
+            f"{path} may hold a pickle, which could run code when it is opened, so it was not opened."
+            " Only safetensors are read: convert the weights first."
+        )
+
+
+def _load_folder(path: Path, device: str) -> VLM:
+    from headsight.models.grounding.adapter import load_folder
+
+    return load_folder(path, device=device)
+
+
+def _load_nano(device: str) -> VLM:
+    from headsight.models.grounding.adapter import load_folder
+
+    return load_folder(NANO, device=device, name="nano")
+
+
+NANO = Path(__file__).parent / "grounding" / "nano"
+"""Where the shipped model lies."""
+
+MODELS: dict[str, Callable[[str], VLM]] = {"nano": _load_nano}
+"""Loader of each known name; called with the device."""

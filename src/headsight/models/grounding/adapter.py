@@ -1,0 +1,201 @@
+"""`GroundingVLM` behind the `VLM` protocol, loaded from a folder."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from headsight.errors import CheckpointError, ConfigError, InputError
+from headsight.models.base import MAX_NEW_TOKENS, Reply
+from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.model import GroundingVLM
+from headsight.models.grounding.prefix import ImagePrefix, Written, answer_many, encode_image
+from headsight.models.grounding.processor import GroundingProcessor
+from headsight.models.grounding.weights import empty_model, load_weights_, read_json, weight_files
+
+if TYPE_CHECKING:
+    from headsight.language.spec import CodecSpec
+    from headsight.picture import Picture
+
+__all__ = ["GroundingAdapter", "load_folder", "resolve_device"]
+
+_ROWS = 64  # questions answered at once
+
+
+class GroundingAdapter:
+    """Answers questions with a `GroundingVLM`; all questions about a picture share its encoded prefix.
+
+    The prefix of the last picture is kept, so that asking again about it (the poses of the heads just found)
+    does not encode it anew.
+    """
+
+    def __init__(self, model: GroundingVLM, processor: GroundingProcessor, *, name: str) -> None:
+        self.name = name
+        self.model = model.eval()
+        self.processor = processor
+        self._last: tuple[weakref.ref[Any], ImagePrefix] | None = None
+
+    def answer(
+        self,
+        picture: Picture,
+        prompts: Sequence[str],
+        *,
+        grammar: CodecSpec | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+    ) -> list[Reply]:
+        """One greedy reply a prompt, in their order; see `VLM`.
+
+        Raises:
+            InputError: an empty prompt, or one longer than the model can read.
+        """
+        questions = [self._question(prompt) for prompt in prompts]
+        if not questions:
+            return []
+        prefix = self._prefix(picture)
+        replies = []
+        for start in range(0, len(questions), _ROWS):
+            part = slice(start, start + _ROWS)
+            written = answer_many(
+                self.model,
+                prefix,
+                questions[part],
+                max_new_tokens=max_new_tokens,
+                eos_token_id=self.processor.tokenizer.eos_token_id,
+                filters=self._filter(grammar),
+            )
+            replies += [self._reply(p, w) for p, w in zip(prompts[part], written, strict=True)]
+        return replies
+
+    def _question(self, prompt: str) -> list[int]:
+        ids = self.processor.question_ids(prompt)
+        most = self.model.config.max_position_embeddings
+        if len(ids) > most:
+            raise InputError(
+                f"The prompt is {len(ids)} tokens long ({prompt[:40]!r}...), but at most {most} can be"
+                " read. Ask in one sentence."
+            )
+        return ids
+
+    def _prefix(self, picture: Picture) -> ImagePrefix:
+        if self._last is not None and self._last[0]() is picture:
+            return self._last[1]
+        pixels, shares = self.processor.pixels([picture])
+        dtype = self.model.dtype
+        prefix = encode_image(self.model, pixels.to(dtype), shares.to(dtype))
+        self._last = (weakref.ref(picture), prefix)
+        return prefix
+
+    def _filter(self, grammar: CodecSpec | None) -> Any:
+        if grammar is None:
+            return None
+        from headsight.language.grammar import grammar_processor
+
+        return grammar_processor(self.processor.tokenizer, grammar)
+
+    def _reply(self, prompt: str, written: Written) -> Reply:
+        text = self.processor.decode_answer(written.token_ids)
+        decode = self.processor.tokenizer.decode
+        pieces = tuple(str(decode([i])) for i in written.token_ids)
+        if "".join(pieces) != text:  # a character that is spread over several tokens
+            heads = [str(decode(written.token_ids[:n])) for n in range(len(pieces) + 1)]
+            shared = [len(_common(head, text)) for head in heads]
+            pieces = tuple(text[a:b] for a, b in zip(shared, shared[1:], strict=False))
+        return Reply(prompt, text, pieces, written.logprobs, written.ended)
+
+
+def load_folder(folder: Path, *, device: str = "auto", name: str | None = None) -> GroundingAdapter:
+    """The model in `folder`, whatever dtype its weights are stored in; fp32 for our own models.
+
+    A published CogVLM folder is taken too, in the dtype of its config.
+
+    Raises:
+        CheckpointError: no config.json, another kind of model, weights missing, damaged or foreign.
+        InputError: an unknown device.
+    """
+    target = resolve_device(device)
+    values = read_json(folder / "config.json")
+    kind = values.get("model_type")
+    if kind != GroundingVLMConfig.model_type:
+        return _load_cogvlm(folder, values, target, name)
+    try:
+        config = GroundingVLMConfig.from_dict(dict(values))
+        model = empty_model(config)
+    except (ConfigError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} describes no model: {error}") from error
+    load_weights_(model, weight_files(folder), dtype=torch.float32, device=target)
+    return GroundingAdapter(model, _processor(folder), name=name or folder.name)
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of that name; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: no such device on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(
+            f"device is '{device}'; expected auto, cpu, cuda, cuda:N or mps."
+        ) from error
+    is_there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (resolved.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not is_there.get(resolved.type, False):
+        raise InputError(f"device is '{device}', but this machine has no such device. Use auto or cpu.")
+    return resolved
+
+
+def _load_cogvlm(
+    folder: Path, values: Mapping[str, Any], device: torch.device, name: str | None
+) -> GroundingAdapter:
+    from transformers import AutoTokenizer
+
+    from headsight.models.grounding.convert import load_cogvlm
+
+    try:
+        config = GroundingVLMConfig.from_hf(values)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{folder} holds a {values.get('model_type', 'nameless')!r} model, but only our own"
+            f" ('{GroundingVLMConfig.model_type}') and published CogVLM folders are read here."
+        ) from error
+    model = load_cogvlm(folder, device=device)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder} has no tokenizer that can be read ({error}). CogVLM v1 uses the files of Vicuna 7B v1.5,"
+            " v2 those of Llama 3: put them into the folder."
+        ) from error
+    return GroundingAdapter(
+        model, GroundingProcessor.for_model(config, tokenizer), name=name or folder.name
+    )
+
+
+def _processor(folder: Path) -> GroundingProcessor:
+    read_json(folder / "processor_config.json")
+    read_json(folder / "tokenizer.json")
+    try:
+        processor: GroundingProcessor = GroundingProcessor.from_pretrained(
+            folder, local_files_only=True
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"The processor in {folder} cannot be read: {error}. Get the whole folder again."
+        ) from error
+    return processor
+
+
+def _common(a: str, b: str) -> str:
+    """The longest common start."""
+    end = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a[:end]

@@ -1,0 +1,64 @@
+"""The tokenizer of our own models: lossless, byte-level, and every number of the answer grammar is one token.
+
+A text is cut by one regular expression; a piece that is in the vocabulary is one token, any other piece is spelled
+in bytes. There is nothing to learn, so the tokenizer is the same wherever it is built. Groups of three digits have
+consecutive ids, so that a distribution over numbers is a slice of the logits.
+"""
+
+from __future__ import annotations
+
+from tokenizers import Regex, Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+from transformers import PreTrainedTokenizerFast
+
+from headsight.models.grounding.vocabulary import FIRST_WORDS, WORDS
+
+__all__ = ["BOS", "EOS", "IMAGE", "PAD", "build_tokenizer", "first_number_id"]
+
+PAD, BOS, EOS, IMAGE = "<pad>", "<bos>", "<eos>", "<image>"
+
+# three digits before fewer; words carry the space before them; all else one character at a time
+_PIECES = r"\[\[|\]\]|[0-9]{3}|[0-9]{1,2}| ?\p{L}+|[\s\S]"
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer. Ids: 0 pad, 1 bos, 2 eos, 3 image slot, then 256 bytes, brackets, 000..999, 00..99, words.
+
+    `decode(encode(text))` gives back any text; text that looks like a special token stays plain text.
+    """
+    specials = [PAD, BOS, EOS, IMAGE]
+    pieces = specials + _byte_letters() + ["[[", "]]"]
+    pieces += [f"{number:03d}" for number in range(1000)] + [f"{n:02d}" for n in range(100)]
+    pieces += ["Ġ" + word for word in WORDS] + list(FIRST_WORDS)  # Ġ stands for the space
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = Sequence(
+        [
+            Split(Regex(_PIECES), behavior="isolated"),
+            ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = ByteLevelDecoder()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        additional_special_tokens=[IMAGE],
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask", "token_type_ids"],
+        padding_side="left",
+    )
+
+
+def first_number_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Id of `000`; the id of the three-digit number n is this plus n."""
+    return int(tokenizer.convert_tokens_to_ids("000"))
+
+
+def _byte_letters() -> list[str]:
+    """The letter that stands for each byte in byte-level vocabularies, in a fixed order."""
+    return sorted(ByteLevel.alphabet())
