@@ -22,7 +22,11 @@ def test_five_answers_to_a_pose_question() -> None:
 
 def test_confusion_of_two_tasks() -> None:
     answers = [parse(text, POSE) for text in FIVE]
-    answers += [parse("[[12,34,56,78]]", BOXES), parse("none", BOXES), parse("{315,007,000}", BOXES)]
+    answers += [
+        parse("[[12,34,56,78]]", BOXES),
+        parse("none", BOXES),
+        parse("{315,007,000}", BOXES),
+    ]
     report = format_report(answers)
     assert report.confusion == {
         "boxes": {"boxes": 1, "none": 1, "pose": 1},

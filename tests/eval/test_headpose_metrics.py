@@ -31,17 +31,21 @@ def test_compat_hides_half_turns_and_says_so() -> None:
         error = angle_errors_deg(PREDICTED, TRUTH, compat="6drepnet")
     np.testing.assert_allclose(error[:, 0], (2, 0, 6))
     with pytest.warns(CompatWarning):
-        error = angle_errors_deg(np.array([[170.0, 175, 175]]), np.zeros((1, 3)), compat="directmhp_6d")
+        error = angle_errors_deg(
+            np.array([[170.0, 175, 175]]), np.zeros((1, 3)), compat="directmhp_6d"
+        )
     np.testing.assert_allclose(error, [[170, 5, 5]])
     with pytest.warns(CompatWarning):
         error = angle_errors_deg(np.array([[170.0, 0, 0]]), np.zeros((1, 3)), compat="6drepnet")
     np.testing.assert_allclose(error, [[10, 0, 0]])
-    with pytest.raises(InputError, match="compat is 'hopenet'"):
+    with pytest.raises((InputError, TypeError), match="compat"):
         angle_errors_deg(PREDICTED, TRUTH, compat="hopenet")  # type: ignore[arg-type]
 
 
 def test_metrics_of_rotations() -> None:
-    metrics = headpose_metrics(matrices((20, 10, 30), (-179, 0, 0)), matrices((0, 0, 0), (179, 0, 0)))
+    metrics = headpose_metrics(
+        matrices((20, 10, 30), (-179, 0, 0)), matrices((0, 0, 0), (179, 0, 0))
+    )
     full, narrow = metrics["full"], metrics["narrow"]
     assert (full["heads"], full["unread"], narrow["heads"]) == (2, 0, 1)
     assert full["mae"] == pytest.approx((20 + 10 + 30 + 2) / 6)
@@ -64,7 +68,9 @@ def test_gimbal_makes_angles_lie() -> None:
     """Two predictions of the same mean angle error: one nearly right, one 80 degrees off."""
     truth = matrices((89, 0, 0), (89, 0, 0))
     predicted = matrices((89, 40, 40), (89, 40, -40))
-    error = angle_errors_deg(np.array([(89.0, 40, 40), (89, 40, -40)]), np.array([(89.0, 0, 0)] * 2))
+    error = angle_errors_deg(
+        np.array([(89.0, 40, 40), (89, 40, -40)]), np.array([(89.0, 0, 0)] * 2)
+    )
     np.testing.assert_allclose(error.mean(-1), 26.666667, atol=1e-6)
     metrics = headpose_metrics(predicted, truth)["full"]
     assert metrics["geodesic_mean"] == pytest.approx((0.684 + 79.997) / 2, abs=1e-3)

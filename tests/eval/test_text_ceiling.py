@@ -45,7 +45,8 @@ def test_floored_points_read_without_the_half_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "frame", "mean"), [(64, 640, 0.0038), (64, 1920, 0.0115), (32, 1920, 0.023), (32, 3840, 0.046)]
+    ("side", "frame", "mean"),
+    [(64, 640, 0.0038), (64, 1920, 0.0115), (32, 1920, 0.023), (32, 3840, 0.046)],
 )
 def test_points_in_a_whole_picture(side: int, frame: int, mean: float) -> None:
     assert text_ceiling(CodecSpec("point"), (frame, frame), side)["error_mean"] == near(mean)

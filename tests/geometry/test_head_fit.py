@@ -16,7 +16,9 @@ FLIP = np.diag((1.0, -1.0, -1.0))
 POINTS = np.array(REFERENCE_POINTS)
 
 
-def face(ypr: Any, translation: Any = (20, -10, 300), scale: float = 1.3, points: Any = POINTS) -> Any:
+def face(
+    ypr: Any, translation: Any = (20, -10, 300), scale: float = 1.3, points: Any = POINTS
+) -> Any:
     """Face points in camera axes of a head with the given pose."""
     rotation = ypr_to_matrix(np.array(ypr, float)) @ FLIP
     return scale * points @ rotation.T + np.array(translation)

@@ -1,4 +1,4 @@
-"""Known answers are those of the head-pose literature notes, worked out independently of the code."""
+"""Known answers were worked out independently of the code."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def test_half_of_all_rotations_have_no_usual_triple() -> None:
     ypr, flags = matrix_to_ypr(matrices)
     assert flags.upside_down.mean() == pytest.approx(0.504, abs=0.012)  # three standard errors
     assert (np.abs(ypr[flags.upside_down, 0]) <= 90).all()
-    assert float(geodesic_deg(ypr_to_matrix(ypr), matrices).max()) < 1e-6  # the same rotation all the same
+    assert (
+        float(geodesic_deg(ypr_to_matrix(ypr), matrices).max()) < 1e-6
+    )  # the same rotation all the same
 
 
 def test_alias_of_a_triple_is_the_same_rotation() -> None:
@@ -164,7 +166,11 @@ def stored(name: str, ypr: Array) -> Array:
     if name == "draw_axis":
         return x @ elementary("y", -yaw) @ z
     if name == "img2pose":  # extrinsic xyz angles of the transpose are (pitch, -yaw, -roll)
-        return Rotation.from_euler("xyz", np.stack((pitch, -yaw, -roll), -1), degrees=True).inv().as_matrix()
+        return (
+            Rotation.from_euler("xyz", np.stack((pitch, -yaw, -roll), -1), degrees=True)
+            .inv()
+            .as_matrix()
+        )
     return ypr_to_matrix(ypr)
 
 
@@ -192,7 +198,7 @@ def test_biwi_angles_follow_hopenet() -> None:
 
 
 def test_unknown_convention_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="hopenet.*6drepnet"):
+    with pytest.raises(InputError, match=r"hopenet.*6drepnet"):
         convert(np.eye(3), "hopenet")
 
 
@@ -213,14 +219,20 @@ def test_radians_are_noticed() -> None:
 
 def test_gram_schmidt_of_known_vectors(array: Any) -> None:
     matrix = sixd_to_matrix(array((1, 1, 0, 0, 1, 1)))
-    columns = ((0.707107, 0.707107, 0), (-0.408248, 0.408248, 0.816497), (0.577350, -0.577350, 0.577350))
+    columns = (
+        (0.707107, 0.707107, 0),
+        (-0.408248, 0.408248, 0.816497),
+        (0.577350, -0.577350, 0.577350),
+    )
     close(matrix, np.transpose(columns), 1e-6)
     ypr, _ = matrix_to_ypr(convert(matrix, "6drepnet"))
     close(ypr, (0, 54.735610, 45), 1e-4)
 
 
 def test_parallel_or_zero_vectors_give_nan(array: Any) -> None:
-    matrix = sixd_to_matrix(array([[1, 2, 3, 2, 4, 6], [0] * 6, [1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 1, 0]]))
+    matrix = sixd_to_matrix(
+        array([[1, 2, 3, 2, 4, 6], [0] * 6, [1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 1, 0]])
+    )
     assert np.isnan(np.asarray(matrix[:3])).all()
     close(matrix[3], np.eye(3))
 
@@ -384,7 +396,9 @@ def test_signs_and_order_on_real_labels() -> None:
 
     def median(signs: Any = (1, 1, 1), transposed: bool = False) -> float:
         matrix = ypr_to_matrix(ypr * signs)
-        return float(np.median(residuals(matrix.transpose(0, 2, 1) if transposed else matrix, points)))
+        return float(
+            np.median(residuals(matrix.transpose(0, 2, 1) if transposed else matrix, points))
+        )
 
     assert median() == pytest.approx(0.119, abs=0.002)
     assert median((1, -1, 1)) == pytest.approx(0.155, abs=0.002)

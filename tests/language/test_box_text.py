@@ -11,7 +11,14 @@ from headsight.language.box_text import parse_box_text
 
 
 @pytest.mark.parametrize(
-    "text", ["10,20,30.5,40", " 10, 20 ,30.5, 40\n", "[10,20,30.5,40]", "[[10 20 30.50 40]]", "10  20\t30.5 40."]
+    "text",
+    [
+        "10,20,30.5,40",
+        " 10, 20 ,30.5, 40\n",
+        "[10,20,30.5,40]",
+        "[[10 20 30.50 40]]",
+        "10  20\t30.5 40.",
+    ],
 )
 def test_boxes_that_a_user_may_type(text: str) -> None:
     assert parse_box_text(text, image_wh=(100, 100)).tolist() == [10, 20, 30.5, 40]

@@ -62,7 +62,7 @@ def test_boxes(box: Any, image_wh: Any, text: str, back: Any) -> None:
 @pytest.mark.parametrize(
     ("box", "point", "text"),
     [
-        # Object boxes x, y, w, h in a 640x480 picture, cleaned as CapeLLM does; side 79, 79, 79, 99.
+        # Boxes x, y, w, h in a 640x480 picture, cleaned as CapeLLM does; side 79, 79, 79, 99.
         ((100, 50, 80, 40), (120, 60), "[0.253,0.380]"),
         ((100, 50, 80, 40), (100, 50), "[0.000,0.253]"),
         ((100, 50, 80, 40), (178.97, 69.5), "[0.999,0.500]"),
@@ -117,6 +117,17 @@ def test_positions_of_every_item() -> None:
     points = parse("[0.100,0.200];[0.300,0.400]", POINTS)
     assert [points.text[slice(*s)] for s in points.item_spans] == ["[0.100,0.200]", "[0.300,0.400]"]
     equal(points.value, ((0.1, 0.2), (0.3, 0.4)))
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 30])
+def test_few_and_many_boxes_are_read_alike(count: int) -> None:
+    rows = [(i, 10 + i, 500 + 7 * i, 999 - i) for i in range(count)]
+    text = "[[" + ";".join(",".join(f"{q:03d}" for q in row) for row in rows) + "]]"
+    answer = parse(text, BOXES, image_wh=(1000, 1000))
+    equal(answer.value, rows, 1e-12)
+    assert len(answer.item_spans) == count
+    spoilt = parse(text.replace("999]", "001]").replace("999;", "001;"), BOXES)
+    assert spoilt.failure is Failure.DEGENERATE
 
 
 def test_other_numbers_of_digits() -> None:
@@ -217,7 +228,9 @@ def test_poses_come_back_within_half_a_degree(ypr: tuple[float, float, float]) -
     st.sampled_from(["round", "floor"]),
 )
 def test_any_box_with_area_is_strict_text(rows: list[Any], rounding: Any) -> None:
-    boxes = np.array([(min(a, c), min(b, d), max(a, c) + 0.1, max(b, d) + 0.1) for a, b, c, d in rows])
+    boxes = np.array(
+        [(min(a, c), min(b, d), max(a, c) + 0.1, max(b, d) + 0.1) for a, b, c, d in rows]
+    )
     spec = CodecSpec("boxes", rounding=rounding)
     answer = parse(encode(boxes, spec, image_wh=(640, 640)), spec, image_wh=(640, 640))
     assert answer.strict

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from headsight.language.codec import CodecSpec, parse
@@ -18,9 +18,9 @@ TRIPLES = [f"{i:03d}" for i in range(1000)]
 
 def tokenizer_of(tokens: list[str]) -> PreTrainedTokenizerFast:
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(["<eos>", *tokens]))}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=[])), eos_token="<eos>"
-    )
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>")
 
 
 DIGITS = tokenizer_of([*"0123456789,]["])
@@ -55,7 +55,7 @@ def triple_logits(bins: Any) -> Any:
 
 def test_density_does_not_depend_on_the_tokenizer() -> None:
     bins = random_bins()
-    one = density(digit_model(bins), DIGITS, POINT, min_mass=0)
+    one = density(digit_model(bins), DIGITS, POINT, min_mass=0.0)
     other = density(triple_logits(bins), WHOLE, POINT)
     for found in (one, other):
         np.testing.assert_allclose(found.bins, bins, atol=1e-9)

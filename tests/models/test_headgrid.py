@@ -18,7 +18,9 @@ from headsight.models.grounding.headgrid import (
 @pytest.fixture(scope="module")
 def encoder() -> HeadGrid:
     torch.manual_seed(0)
-    return HeadGrid({"image_size": 128, "neck_channels": 16, "hidden_size": 8, "keep_tokens": 0}).eval()
+    return HeadGrid(
+        {"image_size": 128, "neck_channels": 16, "hidden_size": 8, "keep_tokens": 0}
+    ).eval()
 
 
 def test_shapes(encoder: HeadGrid) -> None:
@@ -70,6 +72,7 @@ def test_the_reading_reaches_the_token_of_its_peak_only(encoder: HeadGrid) -> No
 
 def test_numbers_are_relative_to_the_picture_not_to_the_square(encoder: HeadGrid) -> None:
     """The same place in half a square reads as twice the thousandths."""
+
     def read(x2: float, share: float) -> torch.Tensor:
         logits = torch.full((1, 8, 8), 4.0)
         boxes = torch.tensor([0.1 * share, 0.1, x2, 0.5]).expand(1, 8, 8, 4)

@@ -24,7 +24,7 @@ def _picture(box: tuple[int, int, int, int], ypr: tuple[float, float, float]) ->
     return LabelledPicture(
         buffer.getvalue(),
         np.array([box], np.float32),
-        ypr_to_matrix(np.array([ypr])).astype(np.float32),
+        ypr_to_matrix(np.array([ypr], np.float64)).astype(np.float32),
         np.ones(1, np.float32),
         ({"hard_hat": True},),
         np.zeros((0, 4), np.float32),
@@ -34,7 +34,9 @@ def _picture(box: tuple[int, int, int, int], ypr: tuple[float, float, float]) ->
 def test_a_plain_view_fits_the_picture_into_the_top_left() -> None:
     config = Augmentation(image_size=384, plain_share=1.0)
     for seed in range(4):
-        canvas = augment(_picture((60, 50, 120, 110), (20, 5, 3)), config, np.random.default_rng(seed))
+        canvas = augment(
+            _picture((60, 50, 120, 110), (20, 5, 3)), config, np.random.default_rng(seed)
+        )
         assert canvas.content_wh_rel == pytest.approx((1.0, 2 / 3), abs=0.003)
         scale = 384 / 300
         x1, y1, x2, y2 = canvas.boxes[0] / scale
@@ -50,7 +52,9 @@ def test_the_box_follows_the_pixels() -> None:
     config = Augmentation(plain_share=0.0, turn_share=1.0, zoom_range=(0.7, 1.6), recolor_share=0)
     checked = 0
     for seed in range(30):
-        canvas = augment(_picture((110, 70, 190, 130), (0, 0, 0)), config, np.random.default_rng(seed))
+        canvas = augment(
+            _picture((110, 70, 190, 130), (0, 0, 0)), config, np.random.default_rng(seed)
+        )
         if len(canvas.boxes) != 1:
             continue
         width, height = (round(s * 384) for s in canvas.content_wh_rel)
@@ -71,7 +75,9 @@ def test_turning_and_flipping_rotate_the_truth() -> None:
     truth = ypr_to_matrix(np.array([20.0, 10.0, 30.0]))
     seen = set()
     for seed in range(12):
-        canvas = augment(_picture((110, 70, 190, 130), (20, 10, 30)), config, np.random.default_rng(seed))
+        canvas = augment(
+            _picture((110, 70, 190, 130), (20, 10, 30)), config, np.random.default_rng(seed)
+        )
         for rotation in canvas.rotations:
             for is_flipped in (False, True):
                 back = mirror(rotation) if is_flipped else rotation
@@ -106,7 +112,9 @@ def test_unknown_pose_stays_unknown_and_empty_pictures_work() -> None:
 
 def test_read_labels_names_the_bad_line(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    good = json.dumps({"image": "a.png", "wh": [8, 8], "heads": [{"box": [1, 1, 5, 5], "ypr_deg": None}]})
+    good = json.dumps(
+        {"image": "a.png", "wh": [8, 8], "heads": [{"box": [1, 1, 5, 5], "ypr_deg": None}]}
+    )
     path = tmp_path / "labels.jsonl"
     path.write_text(good + "\nnonsense\n" + good + "\n")
     with pytest.raises(AnnotationError, match="line 2"):

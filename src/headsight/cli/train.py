@@ -19,6 +19,9 @@ def train(
     stage: Annotated[
         list[str] | None, typer.Option(help="Run only this stage (may be given several times).")
     ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Afterwards write the model into this folder.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the recipe and print the plan.")
@@ -29,8 +32,11 @@ def train(
     """Train a model by a recipe, stage by stage; a killed run goes on where it was.
 
     Examples:
+
       headsight train recipes/nano.yaml --dry-run
-      headsight train recipes/nano.yaml --output runs/nano
+
+      headsight train recipes/nano.yaml --output runs/nano --export my-nano
+
       headsight train recipes/nano.yaml --stage language
     """
     from headsight.train.recipe import read_recipe
@@ -53,4 +59,9 @@ def train(
     from headsight.train.run import run_recipe
 
     checkpoint = run_recipe(plan, quiet=quiet, only=stage or ())
+    if export is not None:
+        from headsight.train.export import export_model
+
+        export_model(plan, checkpoint, export)
+        checkpoint = export
     typer.echo(str(checkpoint))

@@ -72,8 +72,8 @@ def angle_errors_deg(
 
 
 def headpose_metrics(
-    predicted: Float[Array, "n 3 3"],
-    truth: Float[Array, "n 3 3"],
+    predicted: Float[Array, "predicted 3 3"],
+    truth: Float[Array, "heads 3 3"],
     *,
     compat: Compat | None = None,
 ) -> dict[str, dict[str, float]]:

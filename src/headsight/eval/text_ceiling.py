@@ -38,7 +38,7 @@ Array = NDArray[Any]
 def text_ceiling(
     spec: CodecSpec,
     image_wh: tuple[int, int] = (1, 1),
-    object_side: float = 1.0,
+    object_side: int | float = 1.0,
     *,
     half_step: bool = True,
     samples: int = 50_000,
@@ -69,7 +69,7 @@ def text_ceiling(
         )
     generator = np.random.default_rng(seed)
     frame = (1, 1) if spec.frame == "crop" else image_wh
-    side = 1.0 if spec.frame == "crop" else object_side
+    side = 1.0 if spec.frame == "crop" else float(object_side)
     lost = 0.0 if half_step or spec.rounding == "round" else 0.5 / spec.steps
     if spec.kind == "count":
         return {"error_mean": 0.0}

@@ -19,7 +19,8 @@ __all__ = [
 ]
 
 import math
-from typing import Any, Generic, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -65,7 +66,8 @@ SPHERE_RADIUS, SPHERE_CENTRE = 18.0, (0.0, 5.0, -5.0)
 LONGEST_ASPECT, LARGEST_SHARE = 1.5, 0.7
 
 
-class Similarity(NamedTuple, Generic[ArrayT]):
+@dataclass(frozen=True)
+class Similarity(Generic[ArrayT]):
     """`points = scale * rotation @ reference + translation`; NaN where nothing could be fitted."""
 
     rotation: Float[ArrayT, "*batch 3 3"]

@@ -14,7 +14,7 @@ from headsight.geometry.boxes import box_iou
 
 
 def nms(
-    boxes: Float[ArrayT, "n 4"], scores: Float[ArrayT, " n"], iou_threshold: float = 0.5
+    boxes: Float[ArrayT, "n 4"], scores: Float[ArrayT, " n"], iou_threshold: int | float = 0.5
 ) -> Int[ArrayT, " kept"]:
     """Indices of the boxes that stay, best score first; equal scores keep their order.
 

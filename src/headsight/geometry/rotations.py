@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
 from jaxtyping import Bool, Float
 
@@ -51,7 +51,8 @@ SMALLEST_NORM = 1e-8
 FULL_TURN = 360.0
 
 
-class EulerFlags(NamedTuple, Generic[ArrayT]):
+@dataclass(frozen=True)
+class EulerFlags(Generic[ArrayT]):
     """Where yaw, pitch and roll do not describe a rotation well."""
 
     gimbal: Bool[ArrayT, "*batch"]
@@ -64,7 +65,7 @@ class EulerFlags(NamedTuple, Generic[ArrayT]):
 class Convention:
     """How a stored matrix M relates to ours: `R_cv = D M D` (or `D M^T D`) with D = diag(signs)."""
 
-    signs: tuple[float, float, float]
+    signs: tuple[int, int, int]
     """Diagonal of D: which axes point the other way."""
     transposed: bool
     """True where the stored matrix maps camera to head."""
@@ -83,7 +84,7 @@ CONVENTIONS: dict[str, Convention] = {
     "dad3d": Convention((1, -1, -1), False, "DAD-3DHeads model_view_matrix[:3, :3] (unverified)"),
 }
 
-EULER_SIGNS: dict[str, tuple[float, float, float]] = {
+EULER_SIGNS: dict[str, tuple[int, int, int]] = {
     "cv": (1, 1, 1),
     "300wlp": (1, 1, 1),
     "biwi": (1, 1, 1),
@@ -303,7 +304,7 @@ def mirror(rotations: Float[ArrayT, "*batch 3 3"]) -> Float[ArrayT, "*batch 3 3"
 
 
 def rotate_in_plane(
-    rotations: Float[ArrayT, "*batch 3 3"], clockwise_deg: float
+    rotations: Float[ArrayT, "*batch 3 3"], clockwise_deg: int | float
 ) -> Float[ArrayT, "*batch 3 3"]:
     """The rotation seen in the picture turned clockwise (not the same as adding to roll)."""
     xp = namespace(rotations)
@@ -323,7 +324,7 @@ def _look_up(table: dict[str, Any], name: str) -> Any:
     return table[name]
 
 
-def _vector(xp: Any, values: tuple[float, ...], like: Any) -> Any:
+def _vector(xp: Any, values: tuple[int | float, ...], like: Any) -> Any:
     """`values` as an array of the dtype and device of `like`."""
     return xp.asarray(values, dtype=like.dtype, device=like.device)
 

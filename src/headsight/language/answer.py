@@ -4,8 +4,9 @@ from __future__ import annotations
 
 __all__ = ["Answer", "AnswerKind", "Failure"]
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Literal
 
 from headsight.language.spec import Kind
@@ -44,7 +45,7 @@ class Failure(StrEnum):
     """None of the above."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # a value like any other; `frozen` would cost 10 % of the rate
 class Answer:
     """One reading: `is_valid` says whether `value` may be used, `strict` whether it was exact."""
 
@@ -66,16 +67,44 @@ class Answer:
     """The text as it came."""
     span: tuple[int, int] = (0, 0)
     """Start and end of the answer in `text`."""
-    item_spans: tuple[tuple[int, int], ...] = ()
-    """Start and end of each box or point of `value` in `text`; one span for a pose or a count."""
-    extras: dict[str, Any] = field(default_factory=dict)
-    """`others` (further answers), `dropped` (unusable items, as text with their failure)."""
+    spans: tuple[tuple[int, int], ...] | None = None
+    """What `item_spans` gives; None where the items of a strict text are found by their places."""
+    others: tuple[Any, ...] = ()
+    """Further answers, where one was asked for."""
+    dropped: tuple[tuple[str, str], ...] = ()
+    """Items that could not be used: their text, and their failure."""
     flags: frozenset[str] = frozenset()
     """"edge": a number was moved in from the border; "gimbal": pitch or roll beyond 90 degrees."""
     confidence: float | None = None
     """exp of the mean log-probability of the numeric tokens, once `with_confidence` added it."""
     item_confidences: tuple[float, ...] | None = None
     """The same for each of `item_spans`."""
+
+    @property
+    def item_spans(self) -> tuple[tuple[int, int], ...]:
+        """Start and end of each box or point of `value` in `text`; one for a pose or a count."""
+        if self.spans is not None:
+            return self.spans
+        if not self.strict or self.kind == "none":
+            return ()
+        start, end = self.span
+        if self.kind in ("pose", "count"):
+            return (self.span,)
+        if self.kind == "boxes":
+            start, end = start + 2, end - 2
+        edges = [start - 1]
+        while (after := self.text.find(";", edges[-1] + 1, end)) >= 0:
+            edges.append(after)
+        return tuple((a + 1, b) for a, b in pairwise((*edges, end)))
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        """`others` and `dropped`, as far as there are any."""
+        return {
+            name: list(found)
+            for name, found in (("others", self.others), ("dropped", self.dropped))
+            if found
+        }
 
     @property
     def is_valid(self) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 __all__ = ["NONE", "Answer", "CodecSpec", "Failure", "encode", "parse", "sort_boxes"]
 
 import dataclasses
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from headsight.language.spec import CodecSpec, Kind
 from headsight.language.syntax import strict_pattern
 
 MAX_COUNT = 9_999_999
+_FEW_BOXES = 8
 
 
 def encode(value: Any, spec: CodecSpec, *, image_wh: tuple[int, int] | None = None) -> str:
@@ -123,35 +125,59 @@ def _read_strictly(
 ) -> Answer | None:
     """The reading of a text that follows the grammar; None where its boxes have no area."""
     kind = spec.kind
-    start = text.index(body)
-    end = start + len(body)
+    start = 0 if len(body) == len(text) else text.index(body)
+    span = (start, start + len(body))
     value: Any
-    spans: tuple[tuple[int, int], ...] = ((start, end),)
-    flags: frozenset[str] = frozenset()
     if kind == "boxes":
-        bins = np.array(body[2:-2].replace(";", ",").split(","), dtype=np.float64).reshape(-1, 4)
-        if not (bins[:, 2:] > bins[:, :2]).all():
+        boxes = _box_bins(body, spec.digits)
+        if boxes is None:
             return None
-        value = bins_to_boxes(bins, spec, image_wh)
-        width = 4 * spec.digits + 3
-        spans = tuple((i, i + width) for i in range(start + 2, end - 2, width + 1))
-    elif kind == "pose":
-        value = bins_to_angles(np.array(body[1:-1].split(","), dtype=np.float64))
+        return Answer(
+            bins_to_boxes(boxes, spec, image_wh), kind, kind, True, None, False, text, span
+        )
+    if kind == "count":
+        return Answer(int(body), kind, kind, True, None, False, text, span)
+    if kind == "pose":
+        value = bins_to_angles(np.array([int(number) for number in body[1:-1].split(",")], float))
         flags = pose_flags(value)
-    elif kind == "count":
-        value = int(body)
-    else:
-        numbers = body[1:-1].replace("];[", ",").split(",")
-        bins = np.array([number[2:] for number in numbers], dtype=np.float64).reshape(-1, 2)
-        if kind == "points" and len(bins) > 1 and (bins == bins[0]).all():
-            return None
-        value = bins_to_points(bins, spec, image_wh)
-        width = 2 * spec.digits + 7
-        spans = tuple((i, i + width) for i in range(start, end, width + 1))
-        value = value[0] if kind == "point" else value
-    return Answer(
-        value, kind, kind, True, text=text, span=(start, end), item_spans=spans, flags=flags
-    )
+        return Answer(value, kind, kind, True, None, False, text, span, flags=flags)
+    numbers = body[1:-1].replace("];[", ",").split(",")
+    bins = np.array([int(number[2:]) for number in numbers], dtype=np.float64).reshape(-1, 2)
+    value = bins_to_points(bins, spec, image_wh)
+    if kind == "point":
+        return Answer(value[0], kind, kind, True, None, False, text, span)
+    # Points that all coincide are a warning: the text itself is exact.
+    failure = Failure.DEGENERATE if len(bins) > 1 and (bins == bins[0]).all() else None
+    return Answer(value, kind, kind, True, failure, failure is not None, text, span)
+
+
+def _box_bins(body: str, digits: int) -> NDArray[np.float64] | None:
+    """Numbers of strict box text (N, 4); None where a box has no area.
+
+    Two ways to the same numbers: of few boxes one by one, of many all at once by their places in
+    the text (each number has the same width), where one call of numpy costs more than a box.
+    """
+    if len(body) < _FEW_BOXES * (4 * digits + 4):
+        few = list(map(int, body[2:-2].replace(";", ",").split(",")))
+        for i in range(0, len(few), 4):
+            if few[i] >= few[i + 2] or few[i + 1] >= few[i + 3]:
+                return None
+        return np.array(few, dtype=np.float64).reshape(-1, 4)
+    weights, zeros = _place_values(digits)
+    characters = np.frombuffer(body.encode(), np.uint8, len(body) - 3, 2)
+    bins: NDArray[np.float64] = characters.reshape(-1, len(weights)).dot(weights)
+    bins -= zeros
+    has_area = np.logical_and.reduce(bins[:, 2:] > bins[:, :2], axis=None)
+    return bins if has_area else None
+
+
+@cache
+def _place_values(digits: int) -> tuple[NDArray[np.float64], float]:
+    """What each character of a box adds to its four numbers, and what the character codes add."""
+    weights = np.zeros((4, digits + 1, 4))
+    for number in range(4):
+        weights[number, :digits, number] = 10.0 ** np.arange(digits - 1, -1, -1)
+    return weights.reshape(-1, 4), ord("0") * float(weights[0].sum())
 
 
 def _may_be_hidden(spec: CodecSpec) -> bool:

@@ -66,7 +66,7 @@ def _read_place(
         return Item(span, None, Failure.OUT_OF_RANGE)
     failure, flags = None, _NO_FLAGS
     if any(value > steps - 1 for value in bins):
-        bins = [min(value, steps - 1) for value in bins]
+        bins = [min(value, steps - 1.0) for value in bins]
         failure, flags = Failure.OUT_OF_RANGE, _EDGE
     elif not _has_exact_digits(kind, tokens, spec.digits):
         failure = Failure.BAD_DIGITS

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Piece", "bare_pieces", "find_pieces", "labelled_piece"]
+__all__ = ["Piece", "bare_pieces", "find_pieces", "labelled_piece", "stray_boxes"]
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from headsight.language.answer import Failure
 from headsight.language.items import ARITY, Item, ItemKind, read_item
 from headsight.language.spec import CodecSpec
-from headsight.language.syntax import GROUP, NUMBER, brackets, strict_pattern
+from headsight.language.syntax import GROUP, NUMBER, brackets, delimited_box, strict_pattern
 
 _GAP = re.compile(r"[\s,°]*")
 _BARE_GAP = re.compile(r"\s*[,;]?\s*(?:and|&)?\s*|°,?")
@@ -83,6 +83,17 @@ def find_pieces(text: str, spec: CodecSpec, *, hit_limit: bool = False) -> Itera
         )
         is_loose |= not match["close"] and not is_last
         yield Piece(kind, match.span(), items, is_loose, is_truncated, is_mixed)
+
+
+def stray_boxes(text: str, spec: CodecSpec, found: Collection[Piece]) -> list[Piece]:
+    """Exact boxes that are in none of the pieces `found`, since their surroundings are spoilt."""
+    taken = {item.span for piece in found for item in piece.items if item.bins is not None}
+    pieces = []
+    for match in delimited_box(spec.digits).finditer(text):
+        if match.span() not in taken:
+            item = read_item("boxes", match[0].split(","), spec, match.span())
+            pieces.append(Piece("boxes", match.span(), (item,), is_loose=True))
+    return [piece for piece in pieces if piece.is_complete]
 
 
 def labelled_piece(text: str, kind: ItemKind, spec: CodecSpec) -> Piece | None:

@@ -27,6 +27,8 @@ MAX_WORDS = 200
 """Longest referring expression, in words."""
 MAX_CHARACTERS = 2000
 """Longest referring expression, in characters (for scripts that do not part words by spaces)."""
+_CONTROL = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+_JOINERS = "\u200c\u200d"  # spell words of some scripts
 HARD_HATS = "every head with a hard hat"
 
 HEAD_BOXES = (
@@ -86,7 +88,7 @@ def clean_expression(text: str) -> str:
         InputError: no words, more than `MAX_WORDS`, or a control or invisible character.
     """
     for position, character in enumerate(text):
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+        if unicodedata.category(character) in _CONTROL and character not in _JOINERS:
             raise InputError(
                 f"The expression holds the control character U+{ord(character):04X} at position"
                 f" {position}; expected words on one line. Remove it."

@@ -11,6 +11,7 @@ __all__ = [
     "points_to_bins",
 ]
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,8 @@ def bins_to_boxes(
     bins: Float[Array, "n 4"], spec: CodecSpec, image_wh: tuple[int, int] | None
 ) -> Float[Array, "n 4"]:
     """Box edges in pixels of `image_wh`, or in [0, 1] without it."""
-    width, height = image_wh or (1, 1)
-    scale = np.array((width, height, width, height), dtype=np.float64)
-    return (bins + _half(spec)) * scale / spec.steps
+    scaled: Array = (bins if spec.rounding == "round" else bins + 0.5) * _step(spec.steps, image_wh)
+    return scaled
 
 
 def points_to_bins(
@@ -104,6 +104,13 @@ def bins_to_angles(bins: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
 def _to_steps(scaled: Array, spec: CodecSpec) -> Array:
     whole = np.rint(scaled) if spec.rounding == "round" else np.floor(scaled)
     return np.clip(whole, 0, spec.steps - 1).astype(np.int64)
+
+
+@lru_cache(maxsize=256)
+def _step(steps: int, image_wh: tuple[int, int] | None) -> Array:
+    """Width and height of one step, for both corners."""
+    width, height = image_wh or (1, 1)
+    return np.array((width, height, width, height), dtype=np.float64) / steps
 
 
 def _half(spec: CodecSpec) -> float:

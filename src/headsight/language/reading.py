@@ -19,7 +19,13 @@ import numpy as np
 
 from headsight.language.answer import Answer, AnswerKind, Failure
 from headsight.language.items import Item, ItemKind
-from headsight.language.pieces import Piece, bare_pieces, find_pieces, labelled_piece
+from headsight.language.pieces import (
+    Piece,
+    bare_pieces,
+    find_pieces,
+    labelled_piece,
+    stray_boxes,
+)
 from headsight.language.quantize import bins_to_angles, bins_to_boxes, bins_to_points
 from headsight.language.spec import CodecSpec
 from headsight.language.syntax import NUMBER, strict_pattern
@@ -79,10 +85,12 @@ class _Reading:
         kind: ItemKind = "point" if self.spec.kind == "points" else self.spec.kind
         own = [piece for piece in pieces if piece.kind == kind and not piece.is_mixed]
         others = [p for p in pieces if p.kind != kind and not p.is_mixed and p.is_answer]
+        if kind == "boxes":
+            own += stray_boxes(self.clean, self.spec, own)
+            own.sort(key=lambda piece: piece.span)
         is_read = any(piece.is_complete for piece in own)
         if any(piece.is_mixed for piece in pieces) or (is_read and others):
-            exact = [p for p in own if p.is_complete and p.is_exact(self.clean, self.spec)]
-            if exact:
+            if exact := [piece for piece in own if self._is_exact(piece)]:
                 return self._accept(exact, Failure.BLENDED)
             return self._fail(Failure.BLENDED, pieces)
         if is_read:
@@ -92,6 +100,12 @@ class _Reading:
         if others:
             return self._fail(Failure.WRONG_KIND, others, others[0].kind)
         return self._without_brackets(kind)
+
+    def _is_exact(self, piece: Piece) -> bool:
+        """True for a piece to be trusted beside parts of another kind."""
+        if piece.kind == "boxes":  # no box is lost because a neighbour is spoilt
+            return any(item.bins and item.failure is None for item in piece.items)
+        return piece.is_complete and piece.is_exact(self.clean, self.spec)
 
     def _without_brackets(self, kind: ItemKind) -> Answer:
         word = self.words.strip(" .!'\"`").lower()
@@ -144,7 +158,6 @@ class _Reading:
         failure = Failure.NO_STRUCTURE if numbers[0][0].isdecimal() else Failure.BAD_DIGITS
         if len(numbers) > 1:
             failure = Failure.MULTIPLE
-        others = [number[0] for number in numbers[1:]]
         return Answer(
             int(first),
             "count",
@@ -155,7 +168,7 @@ class _Reading:
             self.text,
             span,
             (span,),
-            {"others": others} if others else {},
+            others=tuple(number[0] for number in numbers[1:]),
         )
 
     def _accept(self, pieces: Sequence[Piece], failure: Failure | None = None) -> Answer:
@@ -174,11 +187,6 @@ class _Reading:
         if kind == "points" and len(good) == len(kept) > 1 and (value == value[0]).all():
             failure = failure or Failure.DEGENERATE
         failure = failure or _failure_of(pieces, bad, others, good)
-        extras: dict[str, Any] = {}
-        if others:
-            extras["others"] = [self._value([item]) for item in others]
-        if bad:
-            extras["dropped"] = [(self.text[slice(*item.span)], str(item.failure)) for item in bad]
         flags = frozenset[str]().union(*(item.flags for item in good))
         return Answer(
             value,
@@ -190,7 +198,8 @@ class _Reading:
             self.text,
             (pieces[0].span[0], pieces[-1].span[1]),
             tuple(item.span for item in kept),
-            extras,
+            tuple(self._value([item]) for item in others),
+            tuple((self.text[slice(*item.span)], str(item.failure)) for item in bad),
             flags | pose_flags(value) if kind == "pose" else flags,
         )
 
@@ -240,14 +249,11 @@ def _without_repeats(items: Sequence[Item]) -> list[Item]:
 
 
 def _first_failure(pieces: Sequence[Piece]) -> Failure:
-    """Why none of `pieces` can be used."""
-    for piece in pieces:
-        if piece.is_truncated:
-            return Failure.TRUNCATED
-        for item in piece.items:
-            if item.failure is not None:
-                return item.failure
-    return Failure.UNREADABLE
+    """Why none of `pieces` can be used; only one that is cut short may have no items at all."""
+    if any(piece.is_truncated for piece in pieces):
+        return Failure.TRUNCATED
+    failures = [item.failure for piece in pieces for item in piece.items]
+    return failures[0] or Failure.UNREADABLE
 
 
 def _failure_of(

@@ -6,7 +6,7 @@ inside what a first one consumed.
 
 from __future__ import annotations
 
-__all__ = ["ANGLE", "GROUP", "NUMBER", "brackets", "strict_pattern"]
+__all__ = ["ANGLE", "GROUP", "NUMBER", "brackets", "delimited_box", "strict_pattern"]
 
 import re
 from functools import cache
@@ -21,6 +21,12 @@ NUMBER = re.compile(r"(?<![A-Za-z0-9_.])[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?!
 
 GROUP = re.compile(r"(?P<open>[\[({]+)(?P<body>[^\[\](){}]*)(?P<close>[\])}]*)")
 """Opening brackets, what stands inside, closing brackets as far as there are any."""
+
+
+@cache
+def delimited_box(digits: int) -> re.Pattern[str]:
+    """One strict box between the marks that part boxes, whatever surrounds it."""
+    return re.compile(r"(?<=[\[;])" + ",".join([f"[0-9]{{{digits}}}"] * 4) + r"(?=[;\]])")
 
 
 def brackets(kind: Kind) -> tuple[str, str]:

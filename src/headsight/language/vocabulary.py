@@ -72,10 +72,9 @@ _VOCABULARIES: WeakKeyDictionary[Any, Vocabulary] = WeakKeyDictionary()
 def _token_texts(tokenizer: Any) -> Iterable[tuple[int, str]]:
     anchor = tokenizer.encode(_ANCHOR, add_special_tokens=False)[-1]
     special = set(tokenizer.all_special_ids)
-    ids = [index for index in range(len(tokenizer)) if index not in special]
-    if len(ids) > _SMALL:  # decoding is slow: look at the likely ones only
-        raw = tokenizer.convert_ids_to_tokens(ids)
-        ids = [i for i, token in zip(ids, raw, strict=True) if _is_likely(token)]
+    known = sorted((index, raw) for raw, index in tokenizer.get_vocab().items())
+    is_small = len(known) <= _SMALL  # decoding is slow: of many tokens only the likely ones
+    ids = [i for i, raw in known if i not in special and (is_small or _is_likely(raw))]
     options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     before = tokenizer.decode([anchor], **options)
     for index in ids:
@@ -85,8 +84,6 @@ def _token_texts(tokenizer: Any) -> Iterable[tuple[int, str]]:
             yield index, added
 
 
-def _is_likely(token: str | None) -> bool:
+def _is_likely(raw: str) -> bool:
     """True for the raw form of a token that may spell characters of the grammar."""
-    if token is None:
-        return False
-    return token.startswith("<0x") or _CHARACTERS.issuperset(token.lstrip(_SPACE_MARKS))
+    return raw.startswith("<0x") or _CHARACTERS.issuperset(raw.lstrip(_SPACE_MARKS))

@@ -1,4 +1,4 @@
-"""The small protocol every vision-language model is used through, and how one is loaded by name or folder."""
+"""The small protocol every vision-language model is used through, and how one is loaded."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, runtime_checkable
 
 from headsight.errors import CheckpointError, InputError
-
-if TYPE_CHECKING:
-    from headsight.language.spec import CodecSpec
-    from headsight.picture import Picture
+from headsight.language.spec import CodecSpec
+from headsight.picture import Picture
 
 __all__ = ["MAX_NEW_TOKENS", "MODELS", "VLM", "Reply", "load_vlm"]
 
@@ -34,6 +32,7 @@ class Reply:
     """False where the limit of tokens cut the answer."""
 
 
+@runtime_checkable
 class VLM(Protocol):
     """A model that answers questions about a picture."""
 
@@ -47,13 +46,17 @@ class VLM(Protocol):
         grammar: CodecSpec | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> list[Reply]:
-        """One greedy reply a prompt, all about one picture; `grammar` allows strict answers of that kind only."""
+        """One greedy reply a prompt, all about one picture.
+
+        With `grammar` only strict answers of that kind can be written.
+        """
 
 
 def load_vlm(model: str = "nano", *, device: str = "auto") -> VLM:
-    """The model of that name, or in that local folder; nothing is downloaded and no code of a folder is run.
+    """The model of that name, or in that local folder.
 
-    `device` is `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`.
+    Nothing is downloaded, and no code of a folder is run. `device` is `auto` (CUDA where there is
+    one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`.
 
     Raises:
         InputError: no such model or device.
@@ -83,7 +86,7 @@ def refuse_pickle(path: Path) -> None:
     """
     if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"):
         raise CheckpointError(
-            f"{path} may hold a pickle, which could run code when it is opened, so it was not opened."
+            f"{path} may hold a pickle, which could run code when opened, so it was not opened."
             " Only safetensors are read: convert the weights first."
         )
 

@@ -14,13 +14,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headsight.geometry.rotations import geodesic_deg, sixd_to_matrix
 from headsight.models.grounding.headgrid import COLORS, HeadGrid, HeadReading, local_maxima
 from headsight.train.pictures import Augmentation, Canvas, LabelledPicture, augment
 
-__all__ = ["DenseBatch", "DenseJob", "DenseWeights", "dense_loss", "dense_targets", "pixels_to_input"]
+__all__ = [
+    "DenseBatch",
+    "DenseJob",
+    "DenseWeights",
+    "dense_loss",
+    "dense_targets",
+    "pixels_to_input",
+]
 
 _MEAN = (127.0, 127.0, 127.0)
 _STD = (128.0, 128.0, 128.0)
@@ -98,9 +106,9 @@ class DenseJob:
         rng = np.random.default_rng([self._seed, step])
         canvases = []
         for _ in range(self._batch_size):
-            chosen = rng.choice(len(self._sources), p=self._shares)
+            chosen = int(rng.choice(len(self._sources), p=self._shares))
             pictures, _, augmentation = self._sources[chosen]
-            canvases.append(augment(pictures[rng.integers(len(pictures))], augmentation, rng))
+            canvases.append(augment(pictures[int(rng.integers(len(pictures)))], augmentation, rng))
         return dense_targets(canvases, self.module)
 
     def loss(self, batch: DenseBatch) -> tuple[Tensor, dict[str, float]]:
@@ -169,7 +177,9 @@ def dense_targets(canvases: Sequence[Canvas], module: HeadGrid) -> DenseBatch:
                 -(((centers[None] - centers[column]) / spread[0]) ** 2
                   + ((centers[:, None] - centers[row]) / spread[1]) ** 2) / 2
             )  # fmt: skip
-            heat[b] = np.where(heat[b] < 0, np.where(gauss > 0.3, gauss, heat[b]), np.maximum(heat[b], gauss))
+            heat[b] = np.where(
+                heat[b] < 0, np.where(gauss > 0.3, gauss, heat[b]), np.maximum(heat[b], gauss)
+            )
             heat[b, row, column] = 1
             near = (gauss > 0.4) & (gauss >= weight[b])
             weight[b][near] = gauss[near]
@@ -241,7 +251,7 @@ def _attribute_loss(
 ) -> Tensor:
     """Mean over groups of the cross entropy on the cells where the group is known."""
     losses = []
-    for column, part in enumerate(logits.split(list(attributes.values()), -1)):
+    for column, part in enumerate(torch.split(logits, list(attributes.values()), -1)):
         target = targets[:, column]
         known = target >= 0
         if part.shape[-1] == 1:
@@ -299,11 +309,9 @@ def _score(reading: HeadReading, canvas: Canvas) -> tuple[int, int, list[float]]
     return found, matched, errors
 
 
-def _iou(box: np.ndarray[Any, Any], boxes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _iou(box: NDArray[Any], boxes: NDArray[Any]) -> NDArray[Any]:
     low = np.maximum(box[:2], boxes[:, :2])
     high = np.minimum(box[2:], boxes[:, 2:])
     overlap = (high - low).clip(0).prod(1)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
     return overlap / (area - overlap).clip(1e-9)  # type: ignore[no-any-return]
-
-

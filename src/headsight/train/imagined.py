@@ -26,9 +26,12 @@ _HATS = ("none", "none", "hardhat", "hardhat", "cap", "beanie", "brim")
 
 
 def imagine(
-    rng: np.random.Generator, grid: int, attributes: Mapping[str, int]
+    rng: np.random.Generator, grid: int, attributes: Mapping[str, int], *, most: int = 12
 ) -> tuple[HeadReading, tuple[float, float], list[Subject]]:
-    """One imagined picture: its reading (batch of one), the share of the square it covers, its heads in truth."""
+    """One imagined picture: its reading (batch of one), the share of the square it covers, its heads in truth.
+
+    `most` heads at the most: a decoder that begins with one head learns to copy before it learns to choose.
+    """
     content = _content(rng)
     size = sum(attributes.values())
     center = rng.uniform(-9, -8, (grid, grid)).astype(np.float32)
@@ -37,7 +40,8 @@ def imagine(
     sixd[..., 0] = sixd[..., 4] = 1
     logits = rng.normal(-3, 1, (grid, grid, size)).astype(np.float32)
     subjects: list[Subject] = []
-    for _ in range(int(rng.choice([0, 1, 2, 3, 4, 5, 6, 8, 12], p=_HEADS))):
+    wanted = int(rng.choice([0, 1, 2, 3, 4, 5, 6, 8, 12], p=_HEADS))
+    for _ in range(min(wanted, most)):
         box = _box(rng, content)
         row, column = _cell(box, grid)
         if center[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max() > -7:
@@ -55,7 +59,7 @@ def imagine(
         logits[row, column] = said
         relative = (box / np.tile(content, 2)).clip(0, 1)
         subjects.append(Subject(relative, rotation, 1.0, known))
-    for _ in range(int(rng.integers(0, 4))):  # centres where nobody is
+    for _ in range(int(rng.integers(0, 4)) if most > 1 else 0):  # centres where nobody is
         row, column = rng.integers(0, grid, 2)
         if center[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max() < -7:
             center[row, column] = rng.uniform(-2.4, -1.0)

@@ -16,13 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from headsight.models.grounding.config import GroundingVLMConfig
-from headsight.models.grounding.headgrid import HeadGrid, HeadReading, fourier_features, local_maxima
+from headsight.models.grounding.headgrid import (
+    HeadGrid,
+    HeadReading,
+    fourier_features,
+    local_maxima,
+)
 from headsight.models.grounding.model import GroundingVLM
-from headsight.models.grounding.tokenizer import build_tokenizer
+from headsight.models.grounding.tokenizer import IMAGE, build_tokenizer
 from headsight.train.dense import pixels_to_input
 from headsight.train.imagined import imagine, stack
 from headsight.train.loop import run_stage
@@ -33,7 +39,14 @@ from headsight.train.recipe import Recipe, Stage
 _Pictures = list[tuple[Canvas, bool]]
 _Imagined = tuple[HeadReading, Float[Tensor, "b 2"], list[list[Question]]]
 
-__all__ = ["LanguageJob", "LanguageOptions", "PackedQuestions", "pack", "run_language", "seed_numbers_"]
+__all__ = [
+    "LanguageJob",
+    "LanguageOptions",
+    "PackedQuestions",
+    "pack",
+    "run_language",
+    "seed_numbers_",
+]
 
 _PREFIX_EXTRA = 3  # bos, boi, eoi
 
@@ -54,6 +67,8 @@ class LanguageOptions:
     """Centre probability that a head needs in the encoder's reading to be asked for."""
     imagined: float = 0.0
     """Share of batches made of imagined readings instead of pictures, in [0, 1]."""
+    ramp_steps: int = 0
+    """Imagined readings hold one head at first, and one more every so many steps; 0 = any number at once."""
     incomplete: tuple[int, ...] = ()
     """Indices of sources whose pictures may hold heads that are not labelled."""
 
@@ -83,7 +98,7 @@ def pack(
     first_position: int,
 ) -> PackedQuestions:
     """The questions of each picture one behind another, right-padded."""
-    first_number = tokenizer.convert_tokens_to_ids("000")
+    first_number = _id(tokenizer, "000")
     rows: list[list[tuple[int, int, int, int, float, int, float]]] = []
     for own in questions:
         row = []
@@ -189,33 +204,41 @@ class LanguageJob:
         self._lr = lr
         self._seed = seed
         self._options = options
-        self._first_number = tokenizer.convert_tokens_to_ids("000")
+        self._first_number = _id(tokenizer, "000")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything but the encoder's dense part."""
         kept = ("read_in", "feature_in", "position")
-        learns = []
+        matrices, others = [], []
         for name, parameter in self.module.named_parameters():
             inner = name.removeprefix("model.vision.encoder.")
             is_dense = inner != name and not inner.startswith(kept)
             parameter.requires_grad_(not is_dense)
-            if not is_dense:
-                learns.append(parameter)
-        return [{"params": learns, "lr": self._lr}]
+            if is_dense:
+                continue
+            is_matrix = parameter.ndim == 2 and ".layers." in name
+            (matrices if is_matrix else others).append(parameter)
+        return [
+            {"params": others, "lr": self._lr},
+            {"params": matrices, "lr": self._lr, "optimizer": "muon"},
+        ]
 
     def batch(self, step: int) -> _Pictures | _Imagined:
         """Augmented pictures and whether all their heads are labelled; or imagined readings."""
         rng = np.random.default_rng([self._seed, step])
         if rng.random() < self._options.imagined:
             config, grid = self._encoder.config, self._encoder.grid_hw[0]
-            drawn = [imagine(rng, grid, config.attributes) for _ in range(self._batch_size)]
+            most = 1 + step // self._options.ramp_steps if self._options.ramp_steps else 12
+            drawn = [
+                imagine(rng, grid, config.attributes, most=most) for _ in range(self._batch_size)
+            ]
             asked = [self._ask(subjects, rng, is_complete=True) for _, _, subjects in drawn]
             return stack([r for r, _, _ in drawn]), torch.tensor([c for _, c, _ in drawn]), asked
         result = []
         for _ in range(self._batch_size):
             chosen = int(rng.choice(len(self._sources), p=self._shares))
             pictures, _, augmentation = self._sources[chosen]
-            canvas = augment(pictures[rng.integers(len(pictures))], augmentation, rng)
+            canvas = augment(pictures[int(rng.integers(len(pictures)))], augmentation, rng)
             result.append((canvas, chosen not in self._options.incomplete))
         return result
 
@@ -289,9 +312,7 @@ class LanguageJob:
         )
         return out.last_hidden_state[:, prefix:]  # type: ignore[no-any-return]
 
-    def _questions(
-        self, batch: _Pictures, reading: HeadReading
-    ) -> list[list[Question]]:
+    def _questions(self, batch: _Pictures, reading: HeadReading) -> list[list[Question]]:
         probability = reading.center_logits.sigmoid()
         peaks = local_maxima(probability) & (probability > self._options.support)
         result = []
@@ -336,11 +357,11 @@ def seed_numbers_(
     values = fourier_features(torch.arange(1000) / 1000)
     block = values.shape[1]
     scale = block**-0.5 * 2**0.5  # a number's features then have length one
-    weight = model.get_input_embeddings().weight
+    weight: Tensor = model.model.embed_tokens.weight
     width = weight.shape[1]
     directions, _ = torch.linalg.qr(torch.randn(width, width, generator=generator))
     encoder: HeadGrid = model.model.vision.encoder
-    first = tokenizer.convert_tokens_to_ids("000")
+    first = _id(tokenizer, "000")
     with torch.no_grad():
         weight[first : first + 1000] = values @ directions[:, :block].T * scale
         used = min(encoder.read_in.weight.shape[1], width - block)
@@ -399,6 +420,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Grounding
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        image_token_id=_id(tokenizer, IMAGE),
         **dict(recipe.decoder),
     )
     model = GroundingVLM(config)
@@ -406,7 +428,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Grounding
     return model
 
 
-def _subjects(canvas: Canvas, read: np.ndarray[Any, Any]) -> tuple[list[Subject], bool]:
+def _subjects(canvas: Canvas, read: NDArray[Any]) -> tuple[list[Subject], bool]:
     """Labelled heads that the reading holds, and whether it holds a head in an ignored place."""
     side = canvas.pixels.shape[0]
     content = np.array([*canvas.content_wh_rel, *canvas.content_wh_rel], np.float64) * side
@@ -430,3 +452,6 @@ def _subjects(canvas: Canvas, read: np.ndarray[Any, Any]) -> tuple[list[Subject]
     return subjects, bool(ignored.any())
 
 
+def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    found = tokenizer.convert_tokens_to_ids(token)
+    return found if isinstance(found, int) else found[0]

@@ -11,12 +11,12 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import safe_open
@@ -30,13 +30,16 @@ __all__ = ["LoopConfig", "StageJob", "averaged_weights", "run_stage"]
 _log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class StageJob(Protocol):
     """What a stage brings to the loop."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """What is trained, saved and averaged."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for AdamW; `lr` is the group's peak."""
+        """Groups; `lr` is the group's peak, `optimizer` is `adamw` (default) or `muon` (matrices only)."""
 
     def batch(self, step: int) -> Any:
         """The batch of `step`, always the same one; called ahead of time in threads."""
@@ -92,27 +95,31 @@ def run_stage(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
     job.module.to(accelerator.device)
-    optimizer = torch.optim.AdamW(
-        job.parameter_groups(), betas=(0.9, 0.98), weight_decay=config.weight_decay
-    )
-    peaks = [group["lr"] for group in optimizer.param_groups]
+    optimizers = _optimizers(job.parameter_groups(), config)
+    peaks = [[group["lr"] for group in o.param_groups] for o in optimizers]
     average = {k: v.detach().clone() for k, v in job.module.state_dict().items()}
-    start = _resume_(checkpoint, job.module, optimizer, average, fingerprint)
-    module, optimizer = accelerator.prepare(job.module, optimizer)
-    log = _Log(folder, start)
-    with _progress(quiet, config.steps, start, folder.name) as report, _Ahead(job, config) as ahead:
+    start = _resume_(checkpoint, job.module, optimizers, average, fingerprint)
+    module = accelerator.prepare(job.module)
+    optimizers = [accelerator.prepare(o) for o in optimizers]
+    with (
+        _Log(folder, start) as log,
+        _progress(quiet, config.steps, start, folder.name) as report,
+        _Ahead(job, config) as ahead,
+    ):
         seen: dict[str, float] = {}
         for step in range(start, config.steps):
             share = _schedule(step, config)
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * share
+            for optimizer, tops in zip(optimizers, peaks, strict=True):
+                for group, peak in zip(optimizer.param_groups, tops, strict=True):
+                    group["lr"] = peak * share
             batch = ahead.take(step)
             with accelerator.autocast():
                 loss, figures = job.loss(batch)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             # early steps average over what there is, so that the start is forgotten quickly
             decay = min(config.average_decay, (step + 1) / (step + 10))
             _average_(average, job.module, decay)
@@ -120,7 +127,7 @@ def run_stage(
                 seen[key] = value if key not in seen else 0.95 * seen[key] + 0.05 * value
             done = step + 1
             if done % config.log_every == 0:
-                log.write(done, {**seen, "lr": peaks[0] * share})
+                log.write(done, {**seen, "lr": peaks[0][0] * share})
             report(done, seen)
             if done % config.validate_every == 0 or done == config.steps:
                 with averaged_weights(job.module, average):
@@ -128,9 +135,28 @@ def run_stage(
                 log.write(done, held_out)
                 report(done, held_out)
             if done % config.save_every == 0 or done == config.steps:
-                _save(checkpoint, job.module, optimizer, average, done, fingerprint)
-    log.close()
+                _save(checkpoint, job.module, optimizers, average, done, fingerprint)
     return checkpoint
+
+
+def _optimizers(
+    groups: Sequence[Mapping[str, Any]], config: LoopConfig
+) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon (orthogonalised momentum, with AdamW's step size) where a group asks for it."""
+    plain = [{k: v for k, v in g.items() if k != "optimizer"} for g in groups]
+    muon = [g.get("optimizer") == "muon" for g in groups]
+    made: list[torch.optim.Optimizer] = []
+    if adamw_groups := [g for g, m in zip(plain, muon, strict=True) if not m]:
+        made.append(
+            torch.optim.AdamW(adamw_groups, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+        )
+    if muon_groups := [g for g, m in zip(plain, muon, strict=True) if m]:
+        made.append(
+            torch.optim.Muon(
+                muon_groups, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    return made
 
 
 @contextmanager
@@ -167,16 +193,18 @@ def _average_(average: dict[str, Tensor], module: nn.Module, decay: float) -> No
 def _save(
     path: Path,
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     average: Mapping[str, Tensor],
     step: int,
     fingerprint: str,
 ) -> None:
     tensors = {f"weight/{k}": v.detach().contiguous() for k, v in module.state_dict().items()}
     tensors |= {f"average/{k}": v.contiguous() for k, v in average.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            tensors[f"optimizer/{index}/{key}"] = torch.as_tensor(value).contiguous()
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                name = f"optimizer/{number}/{index}/{key}"
+                tensors[name] = torch.as_tensor(value).contiguous()
     tensors = {k: v.clone() for k, v in tensors.items()}  # tied weights would share memory
     part = path.with_suffix(".part")
     save_file(tensors, part, metadata={"step": str(step), "fingerprint": fingerprint})
@@ -186,7 +214,7 @@ def _save(
 def _resume_(
     path: Path,
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     average: dict[str, Tensor],
     fingerprint: str,
 ) -> int:
@@ -200,7 +228,7 @@ def _resume_(
                 f"{path} was made with other settings ({metadata.get('fingerprint')}, now"
                 f" {fingerprint}). Use the old recipe, or choose a new output folder."
             )
-        state: dict[int, dict[str, Tensor]] = {}
+        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
         weights = {}
         for name in file.keys():  # noqa: SIM118 - safe_open is no dict
             kind, _, rest = name.partition("/")
@@ -210,10 +238,11 @@ def _resume_(
             elif kind == "average":
                 average[rest].copy_(tensor)
             else:
-                index, _, key = rest.partition("/")
-                state.setdefault(int(index), {})[key] = tensor
+                number, index, key = rest.split("/", 2)
+                states[int(number)].setdefault(int(index), {})[key] = tensor
     module.load_state_dict(weights)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return int(metadata["step"])
 
 
@@ -255,12 +284,12 @@ class _Log:
         self._csv.writerow(["step", "seconds", "name", "value"])
         self._csv.writerows(rows)
         self._began = time.monotonic()
+        self._board: Any = None
         try:
-            from torch.utils.tensorboard import SummaryWriter  # type: ignore[attr-defined]
-
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            self._board = None
+            return
+        self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
         seconds = f"{time.monotonic() - self._began:.1f}"
@@ -271,7 +300,10 @@ class _Log:
         self._file.flush()
         _log.info("step=%d %s", step, json.dumps({k: round(v, 4) for k, v in figures.items()}))
 
-    def close(self) -> None:
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         if self._board is not None:
             self._board.close()
@@ -281,7 +313,13 @@ class _Log:
 def _progress(quiet: bool, steps: int, start: int, title: str) -> Iterator[Any]:
     """A progress bar on stderr with the latest figures; silent when stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:

@@ -112,9 +112,7 @@ def _labelled(record: dict[str, Any], folder: Path) -> LabelledPicture:
     )
 
 
-def augment(
-    picture: LabelledPicture, config: Augmentation, rng: np.random.Generator
-) -> Canvas:
+def augment(picture: LabelledPicture, config: Augmentation, rng: np.random.Generator) -> Canvas:
     """A varied square view of `picture` with its labels carried along exactly.
 
     In-plane turns loosen upright boxes: the box kept is the box of the turned ellipse inscribed in the old one.

@@ -147,7 +147,9 @@ def _has_hat(s: Subject) -> bool | None:
 def _both(a: _Test, b: _Test) -> _Test:
     def test(s: Subject) -> bool | None:
         x, y = a(s), b(s)
-        return None if x is None or y is None else x and y
+        if x is False or y is False:  # a bare head has no yellow hat, whatever colour is noted
+            return False
+        return None if x is None or y is None else True
 
     return test
 
@@ -162,9 +164,9 @@ _TRAITS: list[tuple[tuple[str, ...], _Test]] = [
     (("the man", "the men"), _has("gender", "male")),
     (("the woman", "the women"), _has("gender", "female")),
     (("the person facing away", "the people facing away"), _away),
-    (("the person looking left", "the people looking left"), _gaze(20, 110)),
-    (("the person looking right", "the people looking right"), _gaze(-110, -20)),
-    (("the person looking at the camera", "the people looking at the camera"), _gaze(-20, 20)),
+    (("the person looking left", "the people looking left"), _gaze(20.0, 110.0)),
+    (("the person looking right", "the people looking right"), _gaze(-110.0, -20.0)),
+    (("the person looking at the camera", "the people looking at the camera"), _gaze(-20.0, 20.0)),
 ]
 for _color in _COLORS:
     _dressed = _has("clothes_color", _color)
@@ -213,7 +215,10 @@ def _by_size(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
     order = np.argsort(area)
     result = []
     if len(order) == 1 or area[order[-1]] > 1.3 * area[order[-2]]:
-        result += [(p, [subjects[order[-1]]]) for p in ("the largest head", "the biggest head", "the closest person")]
+        result += [
+            (p, [subjects[order[-1]]])
+            for p in ("the largest head", "the biggest head", "the closest person")
+        ]
     if len(order) > 1 and area[order[0]] * 1.3 < area[order[1]]:
         result += [(p, [subjects[order[0]]]) for p in ("the smallest head", "the farthest person")]
     return result

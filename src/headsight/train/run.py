@@ -68,7 +68,7 @@ def read_sources(
     stage: Stage, base: Augmentation
 ) -> list[tuple[Sequence[LabelledPicture], float, Augmentation]]:
     """Pictures, share and augmentation of each source."""
-    result = []
+    result: list[tuple[Sequence[LabelledPicture], float, Augmentation]] = []
     for source in stage.sources:
         own = replace(base, zoom_range=source.zoom_range) if source.zoom_range else base
         result.append((read_labels(source.labels, limit=source.limit), source.share, own))

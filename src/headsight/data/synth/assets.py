@@ -1,8 +1,8 @@
-"""A MakeHuman-format folder of skins, hair, eyes, eyebrows and clothes, read and fitted to the base mesh.
+"""A MakeHuman-format folder of skins, hair, eyes, eyebrows and clothes, fitted to the base mesh.
 
-Layout: `skins/*.png`, `hair/NAME/NAME.obj|mhclo|_diffuse.png`, `clothes/...` alike, `eyebrows/NAME/NAME.png`,
-`eyes/low-poly`, `eyes/materials/*.png`. The `.mhclo` rule: a vertex is a weighted sum of three base vertices plus a
-scaled offset.
+Layout: `skins/*.png`, `hair/NAME/NAME.obj|mhclo|_diffuse.png`, `clothes/...` alike,
+`eyebrows/NAME/NAME.png`, `eyes/low-poly`, `eyes/materials/*.png`. The `.mhclo` rule: a vertex is a
+weighted sum of three base vertices plus a scaled offset.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ MAKEHUMAN_TO_BODY = np.array([1, -1, -1], np.float32)
 
 @dataclass(frozen=True)
 class Texture:
-    """A picture with smaller copies of itself (mip levels), float32 RGBA in [0, 1], row 0 at the top."""
+    """A picture with smaller copies of itself (mip levels), RGBA in [0, 1], row 0 at the top."""
 
     levels: tuple[FloatArray, ...]
 
     def level_for(self, texels_per_pixel: float) -> FloatArray:
         """The copy whose texels are about as large as a pixel."""
-        step = int(np.clip(np.floor(np.log2(max(texels_per_pixel, 1.0)) + 0.4), 0, len(self.levels) - 1))
+        step = int(
+            np.clip(np.floor(np.log2(max(texels_per_pixel, 1.0)) + 0.4), 0, len(self.levels) - 1)
+        )
         return self.levels[step]
 
 
@@ -59,7 +61,8 @@ class Garment:
     def fit(self, base: FloatArray) -> FloatArray:
         """(V, 3) vertices on the base shape `base` (all base vertices, unposed)."""
         scale = np.array(
-            [abs(base[a, k] - base[b, k]) / d for k, (a, b, d) in enumerate(self.rulers)], np.float32
+            [abs(base[a, k] - base[b, k]) / d for k, (a, b, d) in enumerate(self.rulers)],
+            np.float32,
         )
         carried = np.einsum("vk,vki->vi", self.base_weights, base[self.base_ids])
         result: FloatArray = (carried + self.offsets * scale).astype(np.float32)
@@ -70,7 +73,9 @@ class Garment:
         share = np.clip(self.base_weights, 0, None)
         share = share / np.maximum(share.sum(1, keepdims=True), 1e-6)
         mixed = np.einsum("vk,vkj->vj", share, base_weights[self.base_ids])
-        result: FloatArray = (mixed / np.maximum(mixed.sum(1, keepdims=True), 1e-6)).astype(np.float32)
+        result: FloatArray = (mixed / np.maximum(mixed.sum(1, keepdims=True), 1e-6)).astype(
+            np.float32
+        )
         return result
 
 
@@ -99,7 +104,7 @@ def load_assets(folder: Path) -> Assets:
         found = "that is no folder" if not folder.is_dir() else f"it lacks {', '.join(missing)}"
         raise InputError(
             f"Assets folder {str(folder)!r}: {found}. Expected a MakeHuman-format folder with"
-            " skins/, hair/, eyes/, eyebrows/ and clothes/; leave --assets out for procedural skin and hair."
+            " skins/, hair/, eyes/, eyebrows/ and clothes/; leave --assets out for plain ones."
         )
     iris = sorted((folder / "eyes" / "materials").glob("*.png"))
     return Assets(
@@ -122,12 +127,14 @@ def load_texture(path: Path) -> Texture:
         with Image.open(path) as opened:
             image = opened.convert("RGBA")
     except OSError as error:
-        raise InputError(f"Texture {str(path)!r} cannot be read: {error}. Expected a PNG picture.") from error
+        raise InputError(
+            f"Texture {str(path)!r} cannot be read: {error}. Expected a PNG picture."
+        ) from error
     return texture_of(np.asarray(image, np.float32) / 255)
 
 
-def texture_of(rgba: FloatArray) -> Texture:
-    """Mip levels of an (H, W, 4) picture, halved down to 8 px; colour is averaged where it is opaque."""
+def texture_of(rgba: NDArray[np.floating]) -> Texture:
+    """Mip levels of an (H, W, 4) picture, halved down to 8 px; see-through colours do not count."""
     levels = [np.ascontiguousarray(rgba, np.float32)]
     while min(levels[-1].shape[:2]) >= 16:
         last = levels[-1]
@@ -204,8 +211,8 @@ def _read_fit(
                 ids.append([int(w) for w in words[:3]])
                 weights.append([float(w) for w in words[3:6]])
                 offsets.append([float(w) for w in words[6:9]])
-    # MakeHuman's decimetres cancel: offsets are multiplied by ruler(metres) / distance(decimetres / 10) / 10.
-    moved = np.array(offsets, np.float32).reshape(-1, 3) * MAKEHUMAN_TO_BODY / 10
+    # Offsets are in decimetres; the ratio of ruler to distance has no unit.
+    moved = np.array(offsets, np.float32).reshape(-1, 3) * MAKEHUMAN_TO_BODY / np.float32(10)
     return (
         np.array(ids, np.int32).reshape(-1, 3),
         np.array(weights, np.float32).reshape(-1, 3),
@@ -242,5 +249,7 @@ def _read_mesh(text: str) -> tuple[IntArray, IntArray, FloatArray]:
             uv_corners.append([int(p[1]) - 1 for p in pairs])
     faces = quads_to_triangles(np.array(corners, np.int32))
     uv_faces = quads_to_triangles(np.array(uv_corners, np.int32))
-    keep = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])
+    keep = (
+        (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])
+    )
     return faces[keep], uv_faces[keep], np.array(uv, np.float32)

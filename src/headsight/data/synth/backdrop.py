@@ -31,7 +31,9 @@ def list_pictures(sources: tuple[Path, ...]) -> tuple[Path, ...]:
         elif source.is_file():
             found.append(source)
         else:
-            raise InputError(f"Backgrounds: {str(source)!r} does not exist. Give a folder of pictures.")
+            raise InputError(
+                f"Backgrounds: {str(source)!r} does not exist. Give a folder of pictures."
+            )
     if sources and not found:
         raise InputError(
             f"Backgrounds: no picture in {', '.join(map(str, sources))}."
@@ -49,13 +51,19 @@ def backdrop(
     makers = (_gradient, _texture, _shapes, _room, _street)
     image = makers[int(rng.choice(len(makers), p=(0.14, 0.16, 0.2, 0.25, 0.25)))](rng, image_wh)
     if rng.random() < 0.6:
-        image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 6)) * min(image_wh) / 256))
-    grain = rng.normal(0, rng.uniform(0, 8), (image_wh[1], image_wh[0], 1))
-    result: NDArray[np.uint8] = np.clip(np.asarray(image, np.float32) + grain, 0, 255).astype(np.uint8)
+        image = image.filter(
+            ImageFilter.GaussianBlur(float(rng.uniform(0.3, 6)) * min(image_wh) / 256)
+        )
+    grain = rng.normal(0, rng.uniform(0, 4), (image_wh[1], image_wh[0], 1))
+    result: NDArray[np.uint8] = np.clip(np.asarray(image, np.float32) + grain, 0, 255).astype(
+        np.uint8
+    )
     return result
 
 
-def _photograph(rng: np.random.Generator, image_wh: tuple[int, int], path: Path) -> NDArray[np.uint8]:
+def _photograph(
+    rng: np.random.Generator, image_wh: tuple[int, int], path: Path
+) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as opened:
             opened.draft("RGB", (image_wh[0] * 2, image_wh[1] * 2))
@@ -72,11 +80,13 @@ def _photograph(rng: np.random.Generator, image_wh: tuple[int, int], path: Path)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < 0.35:
-        image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 5)) * min(image_wh) / 256))
+        image = image.filter(
+            ImageFilter.GaussianBlur(float(rng.uniform(0.5, 5)) * min(image_wh) / 256)
+        )
     return np.asarray(image, np.uint8)
 
 
-def _colour(rng: np.random.Generator, *, dull: float = 0.5) -> tuple[int, int, int]:
+def _colour(rng: np.random.Generator, *, dull: float = 0.78) -> tuple[int, int, int]:
     base = rng.uniform(10, 245)
     rgb = np.clip(base + rng.normal(0, 70 * (1 - dull), 3), 0, 255)
     return int(rgb[0]), int(rgb[1]), int(rgb[2])
@@ -120,12 +130,15 @@ def _shapes(rng: np.random.Generator, image_wh: tuple[int, int]) -> Image.Image:
         dx, dy = rng.lognormal(-2.2, 0.8) * w, rng.lognormal(-2.2, 0.8) * h
         kind = rng.integers(3)
         if kind == 0:
-            draw.ellipse((x, y, x + dx, y + dy), fill=_colour(rng, dull=0.3))
+            draw.ellipse((x, y, x + dx, y + dy), fill=_colour(rng, dull=0.55))
         elif kind == 1:
-            draw.rectangle((x, y, x + dx, y + dy), fill=_colour(rng, dull=0.3))
+            draw.rectangle((x, y, x + dx, y + dy), fill=_colour(rng, dull=0.55))
         else:
-            points = [(x + rng.normal() * dx, y + rng.normal() * dy) for _ in range(int(rng.integers(3, 6)))]
-            draw.polygon(points, fill=_colour(rng, dull=0.3))
+            points = [
+                (x + rng.normal() * dx, y + rng.normal() * dy)
+                for _ in range(int(rng.integers(3, 6)))
+            ]
+            draw.polygon(points, fill=_colour(rng, dull=0.55))
     return image
 
 
@@ -138,13 +151,24 @@ def _room(rng: np.random.Generator, image_wh: tuple[int, int]) -> Image.Image:
     for _ in range(int(rng.integers(1, 7))):
         x, y = int(rng.uniform(-0.1, 0.9) * w), int(rng.uniform(0, 0.6) * h)
         dx, dy = int(rng.uniform(0.06, 0.4) * w), int(rng.uniform(0.08, 0.5) * h)
-        draw.rectangle((x, y, x + dx, y + dy), fill=_colour(rng), outline=_colour(rng), width=int(rng.integers(1, 6)))
+        draw.rectangle(
+            (x, y, x + dx, y + dy),
+            fill=_colour(rng),
+            outline=_colour(rng),
+            width=int(rng.integers(1, 6)),
+        )
         if rng.random() < 0.5:
             columns, rows = (int(v) for v in rng.integers(1, 7, 2))
             for k in range(1, columns):
-                draw.line((x + dx * k // columns, y, x + dx * k // columns, y + dy), fill=_colour(rng), width=2)
+                draw.line(
+                    (x + dx * k // columns, y, x + dx * k // columns, y + dy),
+                    fill=_colour(rng),
+                    width=2,
+                )
             for k in range(1, rows):
-                draw.line((x, y + dy * k // rows, x + dx, y + dy * k // rows), fill=_colour(rng), width=2)
+                draw.line(
+                    (x, y + dy * k // rows, x + dx, y + dy * k // rows), fill=_colour(rng), width=2
+                )
     return image
 
 
@@ -172,7 +196,11 @@ def _street(rng: np.random.Generator, image_wh: tuple[int, int]) -> Image.Image:
     ground = np.array(_colour(rng, dull=0.8))
     draw.rectangle((0, horizon, w, h), fill=tuple(int(c) for c in ground))
     for _ in range(int(rng.integers(0, 9))):
-        cx, cy, r = rng.uniform(0, w), horizon - rng.uniform(0, 0.2) * h, rng.uniform(0.03, 0.16) * w
+        cx, cy, r = (
+            rng.uniform(0, w),
+            horizon - rng.uniform(0, 0.2) * h,
+            rng.uniform(0.03, 0.16) * w,
+        )
         green = (int(rng.uniform(20, 90)), int(rng.uniform(60, 140)), int(rng.uniform(20, 70)))
         draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=green)
     return image

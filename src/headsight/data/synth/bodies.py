@@ -1,7 +1,7 @@
-"""Baked bodies: any identity with any expression, neck turn and arm position, with its head rotation known exactly.
+"""Baked bodies: any identity, expression, neck turn and arm position; head rotation known exactly.
 
-All coordinates are in the body frame of `bake` (metres; x to the person's left, y down, z backwards; origin at the
-base of the neck).
+All coordinates are in the body frame of `bake` (metres; x to the person's left, y down, z
+backwards; origin at the base of the neck).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,15 @@ from scipy import sparse
 
 from headsight.data.synth.bake import JOINTS, bake_bodies, bodies_path
 
-__all__ = ["Bodies", "Pose", "load_bodies", "quads_to_triangles", "smooth_normals"]
+__all__ = [
+    "Bodies",
+    "Pose",
+    "coarsened",
+    "lengths",
+    "load_bodies",
+    "quads_to_triangles",
+    "smooth_normals",
+]
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -39,13 +48,17 @@ class Pose:
     @property
     def head(self) -> NDArray[np.float64]:
         """(3, 3) exact rotation of the skull in the body frame."""
-        return self.linear[HEAD].astype(np.float64)
+        result: NDArray[np.float64] = self.linear[HEAD].astype(np.float64)
+        return result
 
     def skin(self, points: FloatArray, weights: FloatArray) -> FloatArray:
         """`points` (V, 3) moved by linear blend skinning with `weights` (V, J)."""
-        blended = weights @ np.concatenate((self.linear.reshape(-1, 9), self.offset), 1)
-        turned = np.einsum("vij,vj->vi", blended[:, :9].reshape(-1, 3, 3), points)
-        result: FloatArray = (turned + blended[:, 9:]).astype(np.float32)
+        result = np.zeros_like(points)
+        for j in range(len(self.linear)):
+            moved = np.nonzero(weights[:, j])[0]
+            if len(moved):
+                place = points[moved] @ self.linear[j].T + self.offset[j]
+                result[moved] += weights[moved, j, None] * place
         return result
 
 
@@ -79,7 +92,7 @@ class Bodies:
 
     def rest(self, identity: int, actions: Mapping[str, float]) -> FloatArray:
         """(V, 3) unposed shape with facial actions (0 to 1 each) added."""
-        points = self.packed[identity].astype(np.float32)
+        points: FloatArray = self.packed[identity].astype(np.float32)
         for name, strength in actions.items():
             row = self.packed_actions[self.action_names.index(name)]
             points += np.float32(strength) * row
@@ -136,7 +149,7 @@ def load_bodies(path: Path | None = None) -> Bodies:
 
 
 def quads_to_triangles(quads: IntArray) -> IntArray:
-    """(2F, 3) triangles of (F, 4) quads; a quad that repeats its last corner gives one triangle twice over."""
+    """(2F, 3) triangles of (F, 4) quads, both halves of each."""
     result: IntArray = np.concatenate((quads[:, (0, 1, 2)], quads[:, (0, 2, 3)])).astype(np.int32)
     return result
 
@@ -151,6 +164,34 @@ def smooth_normals(points: FloatArray, faces: IntArray) -> FloatArray:
         (np.ones(len(rows), np.float32), (rows, columns)), shape=(len(points), len(faces))
     )
     summed = spread @ normals
-    norm = np.linalg.norm(summed, axis=1, keepdims=True)
+    norm = lengths(summed)[:, None]
     result: FloatArray = (summed / np.where(norm > 1e-12, norm, 1)).astype(np.float32)
     return result
+
+
+def lengths(vectors: NDArray[Any]) -> NDArray[Any]:
+    """(N,) Euclidean lengths of (N, 3) vectors (several times faster than `numpy.linalg.norm`)."""
+    x, y, z = vectors[:, 0], vectors[:, 1], vectors[:, 2]
+    result: NDArray[Any] = np.sqrt(x * x + y * y + z * z)
+    return result
+
+
+def coarsened(
+    points: FloatArray, faces: IntArray, cell: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], IntArray]:
+    """Faces left, and their new corners, once vertices in one grid cell (V, metres) are merged."""
+    key = np.floor(points / cell[:, None]).astype(np.int64)
+    key = np.concatenate((key, np.round(cell[:, None] * 1e4).astype(np.int64)), 1)
+    _, first, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    merged = first[inverse.ravel()][faces].astype(np.int32)
+    keep = (
+        (merged[:, 0] != merged[:, 1])
+        & (merged[:, 1] != merged[:, 2])
+        & (merged[:, 0] != merged[:, 2])
+    )
+    ordered = np.sort(merged, 1)
+    _, once = np.unique(ordered, axis=0, return_index=True)
+    is_first = np.zeros(len(faces), bool)
+    is_first[once] = True
+    left = np.nonzero(keep & is_first)[0]
+    return left, merged[left]

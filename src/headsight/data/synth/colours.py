@@ -55,6 +55,8 @@ def hair_colour(name: str, rng: np.random.Generator) -> tuple[float, float, floa
 def _varied(
     srgb: tuple[float, float, float], rng: np.random.Generator, shift: float, spread: float
 ) -> tuple[float, float, float]:
-    colour = np.array(srgb) * np.exp(rng.normal(0, spread)) + rng.normal(0, shift, 3) * np.array(srgb)
+    colour = np.array(srgb) * np.exp(rng.normal(0, spread)) + rng.normal(0, shift, 3) * np.array(
+        srgb
+    )
     linear = np.clip(colour, 0.02, 0.98) ** 2
     return float(linear[0]), float(linear[1]), float(linear[2])

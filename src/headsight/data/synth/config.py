@@ -19,7 +19,7 @@ KINDS: tuple[Kind, ...] = ("group", "crowd", "portrait")
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """Settings of a set of scenes; the same settings, seed and index give the same picture anywhere."""
+    """Settings of a set of scenes; with a seed and an index they fix a picture anywhere."""
 
     image_wh: tuple[int, int] = (256, 256)
     """Width and height, px."""
@@ -131,7 +131,9 @@ class Scene:
                     "gender": label.gender,
                     "beard": label.beard,
                     "distance": label.distance,
-                    "person_box": None if np.isnan(self.people[k]).any() else _rounded(self.people[k]),
+                    "person_box": None
+                    if np.isnan(self.people[k]).any()
+                    else _rounded(self.people[k]),
                     "landmarks": [_rounded(row) for row in self.landmarks[k]],
                 }
             )

@@ -13,7 +13,7 @@ __all__ = ["finish"]
 
 
 def finish(
-    image: NDArray[np.float32], rng: np.random.Generator, *, strength: float
+    image: NDArray[np.floating], rng: np.random.Generator, *, strength: float
 ) -> NDArray[np.uint8]:
     """`image` (H, W, 3), display values in [0, 1], as a camera of random quality would give it."""
     if strength <= 0:
@@ -59,14 +59,14 @@ def finish(
     return result
 
 
-def _bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _bytes(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     result: NDArray[np.uint8] = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     return result
 
 
 def _motion(
-    image: NDArray[np.float32], rng: np.random.Generator, scale: float
-) -> NDArray[np.float32]:
+    image: NDArray[np.floating], rng: np.random.Generator, scale: float
+) -> NDArray[np.floating]:
     angle, reach = rng.uniform(0, np.pi), rng.uniform(1, 3.5) * scale
     total = np.zeros_like(image)
     steps = 5

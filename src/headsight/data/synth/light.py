@@ -1,4 +1,4 @@
-"""Light of a picture: a key light, a fill light and coloured light from all around, in camera space."""
+"""Light of a picture: a key light, a fill light and light from all around, in camera space."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headsight.data.synth.bodies import FloatArray
+from headsight.data.synth.bodies import FloatArray, lengths
 from headsight.data.synth.surface import Material
 
 __all__ = ["Light", "random_light"]
@@ -50,7 +50,7 @@ class Light:
         out = albedo * light
         if material.specular > 0:
             half = self.key_direction - rays
-            half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
+            half /= np.maximum(lengths(half), 1e-6)[:, None]
             gleam = np.clip((normal * half).sum(1), 0, None) ** material.gloss * sun
             grazing = (1 + (normal * rays).sum(1).clip(-1, 0)) ** 4
             out = out + (material.specular * gleam)[:, None] * self.key_colour
@@ -60,7 +60,7 @@ class Light:
 
 
 def random_light(rng: np.random.Generator, surroundings: FloatArray, up: FloatArray) -> Light:
-    """A light that suits `surroundings` (2, 3): mean linear colours of the upper and lower background."""
+    """A light that suits `surroundings` (2, 3): linear colours of upper and lower background."""
     yaw, height = rng.uniform(-np.pi, np.pi), rng.uniform(-0.1, 1.3)
     if rng.random() < 0.7:
         yaw = rng.uniform(-1.4, 1.4)
@@ -72,13 +72,13 @@ def random_light(rng: np.random.Generator, surroundings: FloatArray, up: FloatAr
     warmth = rng.normal(0, 0.10)
     tint = np.array([1 + warmth, 1.0, 1 - warmth])
     hard = rng.random()
-    level = float(np.clip(surroundings.mean() * 2.2, 0.25, 1.1)) * rng.uniform(0.75, 1.3)
+    level = float(np.clip(0.42 + surroundings.mean() * 1.1, 0.5, 0.95)) * rng.uniform(0.8, 1.2)
     around = surroundings / max(float(surroundings.mean()), 1e-3)
     around = 0.6 + 0.4 * np.clip(around, 0.2, 2.5)
     ambient = level * (1.15 - 0.75 * hard)
     return Light(
         key_direction=key.astype(np.float32),
-        key_colour=(level * (0.25 + 1.25 * hard) * tint).astype(np.float32),
+        key_colour=(level * (0.25 + 1.1 * hard) * tint).astype(np.float32),
         softness=float(rng.choice([0.03, 0.12, 0.3])),
         fill_direction=fill.astype(np.float32),
         fill_colour=(level * rng.uniform(0.05, 0.45) * tint[::-1]).astype(np.float32),

@@ -54,7 +54,9 @@ def _thing(
     mesh: Mesh = grid(17, 11, ball) if kind == "ball" else grid(9, 3, sheet)
     points = (mesh[0] + np.array([centre[0], centre[1], depth])).astype(np.float32)
     material = Material(
-        tint=clothes_colour(str(rng.choice(list(CLOTHES))), rng), grain=float(rng.uniform(0, 0.3)), specular=0.05
+        tint=clothes_colour(str(rng.choice(list(CLOTHES))), rng),
+        grain=float(rng.uniform(0, 0.3)),
+        specular=0.05,
     )
     return Part(
         points=points,

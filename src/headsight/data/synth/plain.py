@@ -26,7 +26,9 @@ class PlainMesh(NamedTuple):
     texture: FloatArray
 
 
-def skin_tone(bodies: Bodies, identity: int, rng: np.random.Generator) -> tuple[float, float, float]:
+def skin_tone(
+    bodies: Bodies, identity: int, rng: np.random.Generator
+) -> tuple[float, float, float]:
     """An sRGB skin colour that suits the identity."""
     dark = np.array([0.36, 0.24, 0.18])
     middle = np.array([0.78, 0.60, 0.47])
@@ -70,10 +72,18 @@ def _paint_masks(bodies: Bodies) -> dict[str, FloatArray]:
     eyes = np.stack([rest[14598:14670].mean(0), rest[14670:14742].mean(0)])
     eye_y, eye_x = float(eyes[:, 1].mean()), float(np.abs(eyes[:, 0]).mean())
     points, uv = rest[bodies.faces].reshape(-1, 3), bodies.uv[bodies.uv_faces].reshape(-1, 2)
-    front = (points[:, 2] < eyes[:, 2].mean() + 0.02) & (bodies.weights[bodies.faces].reshape(-1, len(bodies.weights[0]))[:, HEAD] > 0.5)
+    front = (points[:, 2] < eyes[:, 2].mean() + 0.02) & (
+        bodies.weights[bodies.faces].reshape(-1, len(bodies.weights[0]))[:, HEAD] > 0.5
+    )
     x, y = points[:, 0], points[:, 1] - eye_y
     lips = np.exp(-((x / 0.026) ** 4) - ((y - 0.072) / 0.009) ** 4) * front
-    brows = np.exp(-(((np.abs(x) - eye_x) / 0.022) ** 4) - ((y + 0.021 + 0.1 * np.abs(np.abs(x) - eye_x)) / 0.0045) ** 4) * front
+    brows = (
+        np.exp(
+            -(((np.abs(x) - eye_x) / 0.022) ** 4)
+            - ((y + 0.021 + 0.1 * np.abs(np.abs(x) - eye_x)) / 0.0045) ** 4
+        )
+        * front
+    )
     cheeks = np.exp(-(((np.abs(x) - 0.042) / 0.02) ** 2) - ((y - 0.04) / 0.022) ** 2) * front
     result = {}
     column = np.clip((uv[:, 0] * n).astype(int), 0, n - 1)
@@ -88,7 +98,9 @@ def _paint_masks(bodies: Bodies) -> dict[str, FloatArray]:
         gx, gy = np.meshgrid(np.arange(x0, x1), np.arange(y0, y1))
         _, first = np.unique(row[near] * n + column[near], return_index=True)
         pick = near[first]
-        grid[y0:y1, x0:x1] = griddata((column[pick], row[pick]), values[pick], (gx, gy), fill_value=0.0)
+        grid[y0:y1, x0:x1] = griddata(
+            (column[pick], row[pick]), values[pick], (gx, gy), fill_value=0.0
+        )
         result[name] = ndimage.gaussian_filter(grid, 1.0)
     return result
 
@@ -96,7 +108,7 @@ def _paint_masks(bodies: Bodies) -> dict[str, FloatArray]:
 def plain_hair(
     bodies: Bodies, rest: FloatArray, skull: Skull, style: str, rng: np.random.Generator
 ) -> PlainMesh:
-    """Hair as a thick shell over the scalp; "long" and "bob" also hang down behind and beside the face."""
+    """Hair as a thick shell over the scalp; "long" and "bob" also hang down around the face."""
     s = skull.size
     weights = bodies.weights
     length = {"cap": 0.0, "short": 0.02, "bob": 0.13, "long": 0.30}[style] * s
@@ -106,8 +118,14 @@ def plain_hair(
     line = skull.eye_y - rng.uniform(0.058, 0.075) * s  # hairline at the forehead
     behind = np.clip((z - (skull.front + 0.055 * s)) / (0.06 * s), 0, 1)
     limit = line + behind * (skull.eye_y + 0.035 * s - line)
-    limit = np.where(z > skull.ear_z + 0.015, skull.eye_y + 0.06 * s + np.minimum(length, 0.03), limit)
-    is_ear = (x > skull.half_width * 0.98) & (y > skull.eye_y - 0.03 * s) & (np.abs(z - skull.ear_z) < 0.05)
+    limit = np.where(
+        z > skull.ear_z + 0.015, skull.eye_y + 0.06 * s + np.minimum(length, 0.03), limit
+    )
+    is_ear = (
+        (x > skull.half_width * 0.98)
+        & (y > skull.eye_y - 0.03 * s)
+        & (np.abs(z - skull.ear_z) < 0.05)
+    )
     grows = (weights[:, HEAD] > 0.5) & (y < limit) & ~is_ear
     faces = bodies.faces[grows[bodies.faces].all(1)]
     normals = smooth_normals(rest, faces)
@@ -131,7 +149,9 @@ def plain_hair(
     return PlainMesh(points, hair_weights, faces, uv[faces], _strands().levels[1])
 
 
-def _curtain(skull: Skull, middle_z: float, thick: float, length: float) -> tuple[FloatArray, IntArray]:
+def _curtain(
+    skull: Skull, middle_z: float, thick: float, length: float
+) -> tuple[FloatArray, IntArray]:
     from headsight.data.synth.shapes import grid
 
     half_depth = (skull.back - skull.front) / 2
@@ -175,12 +195,16 @@ def plain_top(bodies: Bodies, rest: FloatArray, style: str, rng: np.random.Gener
     covers = (weights[:, HEAD] < 0.05) & (rest[:, 1] > collar)
     if style == "t-shirt":
         covers &= arms < 0.3
-    wrist = np.abs(rest[:, 0]) > 0.40
-    covers &= ~wrist
+    waist = 0.5 * (float(rest[:13000, 1].max()) + collar.min()) * 0.82
+    if style == "trousers":
+        covers = (
+            (rest[:, 1] > waist - 0.03) & (arms < 0.3) & (rest[:, 1] < rest[:13000, 1].max() - 0.08)
+        )
+    else:
+        covers &= (np.abs(rest[:, 0]) < 0.40) & (rest[:, 1] < waist + 0.08)
     faces = bodies.faces[covers[bodies.faces].all(1)]
-    faces = faces[(rest[:, 1][faces] < 0.75).all(1)]
     normals = smooth_normals(rest, faces)
-    thick = rng.uniform(0.006, 0.014)
+    thick = rng.uniform(0.008, 0.014) if style != "trousers" else 0.006
     points = (rest + normals * np.float32(thick)).astype(np.float32)
     uv = np.stack((rest[:, 0] * 2.2, rest[:, 1] * 2.2), 1).astype(np.float32)
     return PlainMesh(points, weights, faces, uv[faces], _cloth().levels[0])

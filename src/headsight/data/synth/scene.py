@@ -14,8 +14,9 @@ from headsight.data.synth.bodies import Bodies, FloatArray, load_bodies
 from headsight.data.synth.config import HeadLabel, Kind, Scene, SceneConfig
 from headsight.data.synth.finish import finish
 from headsight.data.synth.light import random_light
+from headsight.data.synth.looks import Look, random_look
 from headsight.data.synth.obstacles import obstacles
-from headsight.data.synth.people import Look, Person, build_person, random_look
+from headsight.data.synth.people import LANDMARKS, Person, build_person
 from headsight.data.synth.placing import Placement, place_people
 from headsight.data.synth.surface import Part
 from headsight.data.synth.trace import Camera, Frame, Soup, first_seen, render, soup_of
@@ -88,7 +89,7 @@ def _kind(rng: np.random.Generator, config: SceneConfig) -> Kind:
     return "crowd" if draw < config.portrait_share + config.crowd_share else "group"
 
 
-def _shoulder(light: FloatArray) -> FloatArray:
+def _shoulder(light: NDArray[np.floating]) -> NDArray[np.floating]:
     """Highlights rolled off softly toward 1."""
     return np.where(light < 0.7, light, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.3))
 
@@ -104,7 +105,9 @@ def _stand(
     rng: np.random.Generator,
 ) -> _Standing:
     body = tilt @ ypr_to_matrix(np.array([placement.body_yaw_deg, 0.0, placement.body_roll_deg]))
-    neck = Rotation.from_matrix(body.T @ ypr_to_matrix(np.array(placement.head_ypr_deg))).as_rotvec()
+    neck = Rotation.from_matrix(
+        body.T @ ypr_to_matrix(np.array(placement.head_ypr_deg))
+    ).as_rotvec()
     angle = float(np.linalg.norm(neck))
     if angle > placement.neck_limit_rad:
         neck *= placement.neck_limit_rad / angle
@@ -149,7 +152,7 @@ def _arms(rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
         hang = Rotation.from_euler("z", sign * rng.uniform(22, 40), degrees=True)
         swing = Rotation.from_euler("x", -rng.normal(4, 10), degrees=True)
         turns[f"upperarm01.{side}"] = (swing * hang).as_matrix()
-        bend = rng.uniform(0, 25) if rng.random() < 0.6 else rng.uniform(20, 100)
+        bend = rng.uniform(0, 25) if rng.random() < 0.75 else rng.uniform(20, 100)
         turns[f"lowerarm01.{side}"] = Rotation.from_euler("x", -bend, degrees=True).as_matrix()
     return turns
 
@@ -217,7 +220,7 @@ def _labelled(
         boxes=np.clip(boxes_full, 0, (w, h, w, h)),
         boxes_full=boxes_full,
         rotations=np.array([standing[k].rotation for k in keep]).reshape(-1, 3, 3),
-        landmarks=np.array(marks).reshape(len(keep), -1, 3),
+        landmarks=np.array(marks).reshape(len(keep), len(LANDMARKS), 3),
         visible=np.array(visible),
         people=np.array(people).reshape(-1, 4),
         labels=tuple(_label(standing[k].look, int(order[k])) for k in keep),
@@ -239,9 +242,7 @@ def _seen_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
 
 
-def _landmarks(
-    person: _Standing, camera: Camera, frame: Frame, owner: int
-) -> NDArray[np.float64]:
+def _landmarks(person: _Standing, camera: Camera, frame: Frame, owner: int) -> NDArray[np.float64]:
     w, h = camera.image_wh
     at = camera.project(person.landmarks)
     inside = (at[:, 0] >= 0) & (at[:, 1] >= 0) & (at[:, 0] < w) & (at[:, 1] < h)

@@ -1,4 +1,7 @@
-"""Small parametric meshes: grids, tubes, domes and brims. Each returns points (V, 3), triangles (F, 3), uv (V, 2)."""
+"""Small parametric meshes: grids, tubes, domes and brims.
+
+Each function returns points (V, 3), triangles (F, 3) and texture coordinates (V, 2).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def grid(
     *,
     is_closed: bool = False,
 ) -> Mesh:
-    """A sheet: `place(u, v)` gives (N, 3) points for u, v in [0, 1]; closed sheets join u = 1 to u = 0."""
+    """A sheet: `place(u, v)` gives (N, 3) points for u, v in [0, 1]; closed: u = 1 is u = 0."""
     u, v = (a.ravel() for a in np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows)))
     at = np.arange(columns * rows).reshape(rows, columns)
     if is_closed:
@@ -44,7 +47,9 @@ def tube(path: NDArray[np.float64], radius: float, *, sides: int = 6) -> Mesh:
     def place(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         k = np.round(v * (n - 1)).astype(int)
         angle = (u * 2 * np.pi)[:, None]
-        result: NDArray[np.float64] = path[k] + radius * (np.cos(angle) * side[k] + np.sin(angle) * other[k])
+        result: NDArray[np.float64] = path[k] + radius * (
+            np.cos(angle) * side[k] + np.sin(angle) * other[k]
+        )
         return result
 
     return grid(sides + 1, n, place, is_closed=True)
@@ -91,16 +96,23 @@ def brim(
     fall: float,
     thickness: float = 0.003,
 ) -> Mesh:
-    """A ring round the ellipse `radii` (x, z) on y = 0: widths at front, side and back, falling outward."""
+    """A ring round the ellipse `radii` (x, z) on y = 0 of the given widths, falling outward."""
 
     def place(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         angle = u * 2 * np.pi
         ahead = np.cos(angle)
-        width = side + (front - side) * np.clip(ahead, 0, 1) ** 1.5 + (back - side) * np.clip(-ahead, 0, 1)
+        width = (
+            side
+            + (front - side) * np.clip(ahead, 0, 1) ** 1.5
+            + (back - side) * np.clip(-ahead, 0, 1)
+        )
         out = np.minimum(v * 2, 1.0)  # top sheet out, then the edge
         x, z = np.sin(angle) * (radii[0] + width * out), -ahead * (radii[1] + width * out)
         y = fall * width * out**1.5 + np.where(v > 0.6, thickness, 0.0)
-        x, z = np.where(v > 0.9, np.sin(angle) * radii[0], x), np.where(v > 0.9, -ahead * radii[1], z)
+        x, z = (
+            np.where(v > 0.9, np.sin(angle) * radii[0], x),
+            np.where(v > 0.9, -ahead * radii[1], z),
+        )
         return np.stack((x, y, z), 1)
 
     return grid(41, 9, place, is_closed=True)
@@ -111,6 +123,8 @@ def merge(meshes: list[Mesh]) -> Mesh:
     starts = np.cumsum([0] + [len(m[0]) for m in meshes])
     return (
         np.concatenate([m[0] for m in meshes]),
-        np.concatenate([m[1] + s for m, s in zip(meshes, starts[:-1], strict=True)]).astype(np.int32),
+        np.concatenate([m[1] + s for m, s in zip(meshes, starts[:-1], strict=True)]).astype(
+            np.int32
+        ),
         np.concatenate([m[2] for m in meshes]),
     )

@@ -82,7 +82,7 @@ class Part:
 
 
 def sample(texture: FloatArray, uv: FloatArray) -> FloatArray:
-    """(N, C) bilinear values of `texture` (H, W, C), repeated beyond [0, 1]; v = 0 is the bottom row."""
+    """(N, C) bilinear values of `texture` (H, W, C), repeated beyond [0, 1]; v = 0 is below."""
     h, w = texture.shape[:2]
     x = uv[:, 0] * np.float32(w) - np.float32(0.5)
     y = (1 - uv[:, 1]) * np.float32(h) - np.float32(0.5)

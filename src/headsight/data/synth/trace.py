@@ -1,4 +1,4 @@
-"""Ray casting with embree and shading in numpy: triangles in camera space in, colours and identities per pixel out."""
+"""Ray casting with embree, shading in numpy: triangles in camera space to colours and owners."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headsight.data.synth.bodies import FloatArray, IntArray
+from headsight.data.synth.bodies import FloatArray, IntArray, lengths
 from headsight.data.synth.light import Light
 from headsight.data.synth.surface import Material, Part
 from headsight.errors import require
@@ -32,7 +32,9 @@ class Camera:
         """(N, 2) pixel positions of camera-space points."""
         centre = np.array(self.image_wh) / 2
         depth = np.maximum(points[:, 2:], 1e-3)
-        result: NDArray[np.float64] = points[:, :2].astype(np.float64) * self.focal_px / depth + centre
+        result: NDArray[np.float64] = (
+            points[:, :2].astype(np.float64) * self.focal_px / depth + centre
+        )
         return result
 
     def rays(self, xy: FloatArray) -> FloatArray:
@@ -40,7 +42,7 @@ class Camera:
         centre = np.array(self.image_wh, np.float32) / 2
         flat = (xy - centre) / np.float32(self.focal_px)
         rays = np.concatenate((flat, np.ones((len(xy), 1), np.float32)), 1)
-        result: FloatArray = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        result: FloatArray = rays / lengths(rays)[:, None]
         return result
 
 
@@ -60,6 +62,8 @@ class Soup:
     """Index of the person; -1 for a thing."""
     face_is_head: NDArray[np.bool_]
     materials: tuple[Material, ...]
+    part_starts: tuple[int, ...]
+    """Where the points of each piece begin, and the end."""
     handle: Any
     """The embree scene."""
 
@@ -104,6 +108,7 @@ def soup_of(parts: list[Part]) -> Soup | None:
         face_owner=np.repeat(np.array([p.owner for p in parts], np.int32), counts),
         face_is_head=np.concatenate([p.is_head for p in parts]),
         materials=tuple(p.material for p in parts),
+        part_starts=tuple(int(s) for s in starts),
         handle=handle,
     )
 
@@ -123,7 +128,8 @@ def _cast(soup: Soup, origins: FloatArray, rays: FloatArray) -> _Hits:
     face = found["primID"][ray]
     u, v = found["u"][ray], found["v"][ray]
     bary = np.stack((1 - u - v, u, v), 1)
-    uv = np.einsum("nk,nki->ni", bary, soup.corner_uv[face])
+    corners = soup.corner_uv[face]
+    uv = bary[:, :1] * corners[:, 0] + bary[:, 1:2] * corners[:, 1] + bary[:, 2:] * corners[:, 2]
     place = origins[ray] + found["tfar"][ray, None] * rays[ray]
     return _Hits(ray, face, bary, place, uv)
 
@@ -148,7 +154,7 @@ def is_blocked(soup: Soup, origins: FloatArray, rays: FloatArray, reach: float) 
         if not len(ids):
             break
         hits = _cast(soup, start, rays[ids])
-        distance = np.linalg.norm(hits.place - start[hits.ray], axis=1)
+        distance = lengths(hits.place - start[hits.ray])
         near = distance < left[hits.ray]
         hits = _Hits(*(getattr(hits, n)[near] for n in ("ray", "face", "bary", "place", "uv")))
         distance = distance[near]
@@ -162,7 +168,7 @@ def is_blocked(soup: Soup, origins: FloatArray, rays: FloatArray, reach: float) 
 
 
 def first_seen(soup: Soup, xy: FloatArray, camera: Camera, owner: int) -> tuple[float, int]:
-    """Share of rays through `xy` that meet the head of `owner` first, among those that meet it at all."""
+    """Share of the rays that meet the head of `owner` at all that meet it first; their count."""
     rays = camera.rays(xy)
     origins = np.zeros_like(rays)
     ids = np.arange(len(rays))
@@ -189,7 +195,7 @@ def first_seen(soup: Soup, xy: FloatArray, camera: Camera, owner: int) -> tuple[
 def render(
     soup: Soup | None, camera: Camera, light: Light, rng: np.random.Generator, *, fine: FloatArray
 ) -> Frame:
-    """The picture of `soup`; `fine` (H, W) in [0, 1] asks for four rays where it is above one half."""
+    """The picture of `soup`; `fine` (H, W) asks for more rays where it is above one half."""
     w, h = camera.image_wh
     if soup is None:
         empty = np.zeros((h, w), np.float32)
@@ -220,13 +226,12 @@ def _window(soup: Soup, camera: Camera) -> NDArray[np.int64]:
     """Pixels that any triangle can touch: the box of all projected points."""
     w, h = camera.image_wh
     mask = np.zeros((h, w), bool)
-    for m in np.unique(soup.face_owner):
-        used = np.unique(soup.faces[soup.face_owner == m])
-        points = soup.points[used]
-        points = points[points[:, 2] > 0.02]
-        if not len(points):
+    everywhere = camera.project(soup.points)
+    in_front = soup.points[:, 2] > 0.02
+    for start, stop in zip(soup.part_starts[:-1], soup.part_starts[1:], strict=True):
+        at = everywhere[start:stop][in_front[start:stop]]
+        if not len(at):
             continue
-        at = camera.project(points)
         x1, y1 = np.clip(np.floor(at.min(0)) - 1, 0, (w, h)).astype(int)
         x2, y2 = np.clip(np.ceil(at.max(0)) + 1, 0, (w, h)).astype(int)
         mask[y1:y2, x1:x2] = True
@@ -241,7 +246,7 @@ def _visibility(
     centre: FloatArray,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray, IntArray, NDArray[np.bool_]]:
-    """Per pixel: light that arrives from the main light and from all around, the person seen, head or not."""
+    """Per pixel: light from the main light and from all around, owner seen, head or not."""
     w, h = camera.image_wh
     rays = camera.rays(centre)
     owner = np.full(h * w, -1, np.int32)
@@ -260,14 +265,14 @@ def _visibility(
         normal = _normals(soup, face, hits.bary[solid], rays[where])
         start = hits.place[solid] + normal * np.float32(2e-3)
         toward = light.key_direction + light.softness * rng.normal(size=normal.shape)
-        toward = (toward / np.linalg.norm(toward, axis=1, keepdims=True)).astype(np.float32)
+        toward = (toward / lengths(toward)[:, None]).astype(np.float32)
         faces_light = (normal * toward).sum(1) > 0
         if light.has_shadows:
             lit = np.ones(len(where), np.float32)
             lit[faces_light] = 1 - is_blocked(soup, start[faces_light], toward[faces_light], 3.0)
             sun[pixel[where]] = lit
         around = normal + 0.95 * _sphere(rng, len(where))
-        around = (around / np.linalg.norm(around, axis=1, keepdims=True)).astype(np.float32)
+        around = (around / lengths(around)[:, None]).astype(np.float32)
         sky[pixel[where]] = 1 - is_blocked(soup, start, around, 0.12)
         origins = hits.place[~solid] + rays[ids[hits.ray[~solid]]] * SKIP
         ids = ids[hits.ray[~solid]]
@@ -281,7 +286,7 @@ def _visibility(
 
 def _sphere(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     points = rng.normal(size=(n, 3))
-    unit: NDArray[np.float64] = points / np.linalg.norm(points, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = points / lengths(points)[:, None]
     return unit
 
 
@@ -289,7 +294,9 @@ def _smooth_within(values: FloatArray, owner: IntArray, sigma: float) -> FloatAr
     mask = (owner != -1).astype(np.float32)
     total = ndimage.gaussian_filter(values * mask, sigma)
     weight = ndimage.gaussian_filter(mask, sigma)
-    result: FloatArray = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), 1).astype(np.float32)
+    result: FloatArray = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), 1).astype(
+        np.float32
+    )
     return result
 
 
@@ -313,8 +320,11 @@ def _edges(colour: FloatArray, alpha: FloatArray, owner: IntArray) -> NDArray[np
 
 
 def _normals(soup: Soup, face: IntArray, bary: FloatArray, rays: FloatArray) -> FloatArray:
-    normal = np.einsum("nk,nki->ni", bary, soup.normals[soup.faces[face]])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    corners = soup.normals[soup.faces[face]]
+    normal = (
+        bary[:, :1] * corners[:, 0] + bary[:, 1:2] * corners[:, 1] + bary[:, 2:] * corners[:, 2]
+    )
+    normal /= np.maximum(lengths(normal), 1e-6)[:, None]
     away = (normal * rays).sum(1) > 0
     normal[away] *= -1
     result: FloatArray = normal
@@ -350,7 +360,12 @@ def _shade(
             extra = (hits.bary[sel] * soup.extra[soup.faces[hits.face[sel]]]).sum(1)
             albedo = soup.materials[m].albedo(hits.uv[sel], extra, hits.bary[sel])
             lit[sel] = light.shade(
-                albedo, normal[sel], rays[at[sel]], soup.materials[m], sun[pixel[at[sel]]], sky[pixel[at[sel]]]
+                albedo,
+                normal[sel],
+                rays[at[sel]],
+                soup.materials[m],
+                sun[pixel[at[sel]]],
+                sky[pixel[at[sel]]],
             )
         colour[at] += (through[at] * alpha)[:, None] * lit
         through[at] *= 1 - alpha

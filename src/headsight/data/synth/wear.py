@@ -1,4 +1,4 @@
-"""Things worn on a head, built in the unposed body frame of one identity: hats, helmets, glasses."""
+"""Things worn on a head, built in the unposed body frame of one identity: hats and glasses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from headsight.data.synth.bodies import FloatArray
 from headsight.data.synth.shapes import Mesh, brim, dome, grid, merge, tube
 
-__all__ = ["GLASSES", "HATS", "Skull", "glasses_mesh", "hat_mesh", "measure_skull"]
+__all__ = ["GLASSES", "HATS", "Hat", "Skull", "glasses_mesh", "hat_mesh", "measure_skull"]
 
 HATS = ("hard hat", "cap", "beanie", "wide-brim hat")
 GLASSES = ("glasses", "sunglasses")
@@ -49,8 +49,29 @@ class Skull:
         return (self.chin - self.top) / 0.235
 
 
+@dataclass(frozen=True)
+class Hat:
+    """A hat's meshes (main piece first), in place on the unposed head, and its hollow."""
+
+    meshes: list[Mesh]
+    radii: tuple[float, float, float]
+    at: NDArray[np.float64]
+    turn: Rotation
+
+    def tuck(self, points: FloatArray) -> FloatArray:
+        """`points` of hair, moved inside the hat where they are above its rim."""
+        local = self.turn.inv().apply(points - self.at)
+        radii = np.array(self.radii) - 0.006
+        reach = np.sqrt(((local / radii) ** 2).sum(1))
+        above = np.clip((0.012 - local[:, 1]) / 0.02, 0, 1)
+        share = np.where(reach > 0.93, 0.93 / np.maximum(reach, 1e-6), 1.0)
+        local *= (1 - above * (1 - share))[:, None]
+        result: FloatArray = (self.turn.apply(local) + self.at).astype(np.float32)
+        return result
+
+
 def measure_skull(rest: FloatArray, is_head: NDArray[np.bool_]) -> Skull:
-    """The skull of the shape `rest` (all base vertices); `is_head` marks the skin vertices of the head."""
+    """The skull of the shape `rest` (all base vertices); `is_head` marks the skin of the head."""
     eyes = np.stack([rest[14598:14670].mean(0), rest[14670:14742].mean(0)]).astype(np.float64)
     eyes = eyes[np.argsort(-eyes[:, 0])]
     head = rest[: len(is_head)][is_head]
@@ -74,23 +95,28 @@ def measure_skull(rest: FloatArray, is_head: NDArray[np.bool_]) -> Skull:
     )
 
 
-def hat_mesh(kind: str, skull: Skull, rng: np.random.Generator, *, pad: float) -> tuple[list[Mesh], float]:
-    """Meshes of a hat (main piece first) and the level (y) of its rim; `pad` is the thickness of hair below it."""
+def hat_mesh(kind: str, skull: Skull, rng: np.random.Generator, *, pad: float) -> Hat:
+    """A hat of the named kind on `skull`; `pad` is the thickness of the hair below it."""
     centre_z = (skull.front + skull.back) / 2
     half_depth = (skull.back - skull.front) / 2
     s = skull.size
     if kind == "hard hat":
-        rim = skull.eye_y - rng.uniform(0.040, 0.058) * s
-        room = pad + rng.uniform(0.012, 0.022)
-        radii = (skull.half_width + room, rim - skull.top + room + 0.018, half_depth + room + 0.006)
+        rim = skull.eye_y - rng.uniform(0.026, 0.046) * s
+        room = pad * 0.6 + rng.uniform(0.008, 0.015)
+        radii = (
+            skull.half_width + room,
+            rim - skull.top + room + rng.uniform(0.012, 0.026),
+            half_depth + room + 0.006,
+        )
         has_ridge = rng.random() < 0.8
         main = dome(
             radii,
-            squareness=rng.uniform(2.1, 2.7),
+            squareness=rng.uniform(2.0, 2.35),
+            droop=0.012,
             ridge=rng.uniform(0.003, 0.008) if has_ridge else 0.0,
             ridge_width=rng.uniform(0.06, 0.14),
         )
-        full = rng.random() < 0.2
+        full = rng.random() < 0.1
         edge = brim(
             (radii[0] * 0.985, radii[2] * 0.985),
             front=rng.uniform(0.035, 0.055),
@@ -100,10 +126,10 @@ def hat_mesh(kind: str, skull: Skull, rng: np.random.Generator, *, pad: float) -
         )
         meshes = [merge([main, edge])]
     elif kind == "cap":
-        rim = skull.eye_y - rng.uniform(0.045, 0.06) * s
+        rim = skull.eye_y - rng.uniform(0.03, 0.05) * s
         room = pad * 0.7 + 0.006
         radii = (skull.half_width + room, rim - skull.top + room + 0.006, half_depth + room)
-        main = dome(radii, squareness=2.2, droop=0.015)
+        main = dome(radii, squareness=2.2, droop=0.03)
         length = rng.uniform(0.055, 0.075)
 
         def visor(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,7 +142,7 @@ def hat_mesh(kind: str, skull: Skull, rng: np.random.Generator, *, pad: float) -
 
         meshes = [main, grid(17, 5, visor)]
     elif kind == "beanie":
-        rim = skull.eye_y - rng.uniform(0.03, 0.05) * s
+        rim = skull.eye_y - rng.uniform(0.022, 0.045) * s
         room = pad * 0.7 + rng.uniform(0.008, 0.014)
         radii = (
             skull.half_width + room,
@@ -130,14 +156,14 @@ def hat_mesh(kind: str, skull: Skull, rng: np.random.Generator, *, pad: float) -
         points[:, 1] += 0.03 * np.clip(points[:, 2] / radii[2], 0, 1)
         meshes = [main, (points, fold[1], fold[2])]
     else:
-        rim = skull.eye_y - rng.uniform(0.04, 0.055) * s
+        rim = skull.eye_y - rng.uniform(0.028, 0.045) * s
         room = pad * 0.8 + 0.008
         radii = (
             skull.half_width + room,
             rim - skull.top + room + rng.uniform(0.01, 0.04),
             half_depth + room,
         )
-        main = dome(radii, squareness=rng.uniform(2.4, 3.4))
+        main = dome(radii, squareness=rng.uniform(2.4, 3.4), droop=0.012)
         width = rng.uniform(0.055, 0.10)
         edge = brim(
             (radii[0] * 0.98, radii[2] * 0.98),
@@ -146,14 +172,17 @@ def hat_mesh(kind: str, skull: Skull, rng: np.random.Generator, *, pad: float) -
             back=width,
             fall=float(rng.uniform(-0.15, 0.35)),
         )
-        band = brim((radii[0] + 0.001, radii[2] + 0.001), front=0.002, side=0.002, back=0.002, fall=0.0)
+        band = brim(
+            (radii[0] + 0.001, radii[2] + 0.001), front=0.002, side=0.002, back=0.002, fall=0.0
+        )
         points = band[0].copy()
         points[:, 1] -= band[2][:, 1] * 0.022
         meshes = [merge([main, edge]), (points, band[1], band[2])]
-    turn = Rotation.from_euler("x", rng.normal(4, 4), degrees=True)
+    # Hats sit lower behind than in front.
+    turn = Rotation.from_euler("x", -rng.normal(6, 4), degrees=True)
     at = np.array([0.0, rim, centre_z])
     placed = [((turn.apply(m[0]) + at).astype(np.float32), m[1], m[2]) for m in meshes]
-    return placed, rim
+    return Hat(placed, radii, at, turn)
 
 
 def glasses_mesh(kind: str, skull: Skull, rng: np.random.Generator) -> tuple[Mesh, Mesh]:
@@ -181,13 +210,22 @@ def glasses_mesh(kind: str, skull: Skull, rng: np.random.Generator) -> tuple[Mes
         ear = np.array([sign * skull.face_half_width * 0.93, y - 0.002, skull.ear_z])
         frames.append(tube(np.stack((outer, hinge, ear)), radius * 1.1, sides=5))
 
-        def lens(u: NDArray[np.float64], v: NDArray[np.float64], ring: NDArray[np.float64] = ring) -> NDArray[np.float64]:
+        def lens(
+            u: NDArray[np.float64], v: NDArray[np.float64], ring: NDArray[np.float64] = ring
+        ) -> NDArray[np.float64]:
             rim = ring[np.round(u * 24).astype(int)]
             middle = ring.mean(0)
-            return middle + (rim - middle) * v[:, None]
+            placed: NDArray[np.float64] = middle + (rim - middle) * v[:, None]
+            return placed
 
         lenses.append(grid(25, 3, lens))
     left, right = spread - width, -(spread - width)
-    bridge = np.array([[left, y - 0.2 * height, plane], [0, y - 0.4 * height, plane - 0.002], [right, y - 0.2 * height, plane]])
+    bridge = np.array(
+        [
+            [left, y - 0.2 * height, plane],
+            [0, y - 0.4 * height, plane - 0.002],
+            [right, y - 0.2 * height, plane],
+        ]
+    )
     frames.append(tube(bridge, radius))
     return merge(frames), merge(lenses)

@@ -1,25 +1,27 @@
 """`GroundingVLM` behind the `VLM` protocol, loaded from a folder."""
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from headsight.errors import CheckpointError, ConfigError, InputError
+from headsight.language.grammar import grammar_processor
+from headsight.language.spec import CodecSpec
 from headsight.models.base import MAX_NEW_TOKENS, Reply
 from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.prefix import ImagePrefix, Written, answer_many, encode_image
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.weights import empty_model, load_weights_, read_json, weight_files
-
-if TYPE_CHECKING:
-    from headsight.language.spec import CodecSpec
-    from headsight.picture import Picture
+from headsight.picture import Picture
 
 __all__ = ["GroundingAdapter", "load_folder", "resolve_device"]
 
@@ -27,15 +29,16 @@ _ROWS = 64  # questions answered at once
 
 
 class GroundingAdapter:
-    """Answers questions with a `GroundingVLM`; all questions about a picture share its encoded prefix.
+    """Answers questions with a `GroundingVLM`; those about one picture share its prefix.
 
-    The prefix of the last picture is kept, so that asking again about it (the poses of the heads just found)
-    does not encode it anew.
+    The prefix of the last picture is kept, so that asking again about it (the poses of the heads
+    just found) does not encode it anew.
     """
 
     def __init__(self, model: GroundingVLM, processor: GroundingProcessor, *, name: str) -> None:
         self.name = name
-        self.model = model.eval()
+        # convolutions of the encoder run faster on a CPU with the channels last
+        self.model: GroundingVLM = model.eval().to(memory_format=torch.channels_last)
         self.processor = processor
         self._last: tuple[weakref.ref[Any], ImagePrefix] | None = None
 
@@ -75,8 +78,8 @@ class GroundingAdapter:
         most = self.model.config.max_position_embeddings
         if len(ids) > most:
             raise InputError(
-                f"The prompt is {len(ids)} tokens long ({prompt[:40]!r}...), but at most {most} can be"
-                " read. Ask in one sentence."
+                f"The prompt is {len(ids)} tokens long ({prompt[:40]!r}...), but at most {most}"
+                " can be read. Ask in one sentence."
             )
         return ids
 
@@ -85,15 +88,14 @@ class GroundingAdapter:
             return self._last[1]
         pixels, shares = self.processor.pixels([picture])
         dtype = self.model.dtype
-        prefix = encode_image(self.model, pixels.to(dtype), shares.to(dtype))
+        pixels = pixels.to(dtype, memory_format=torch.channels_last)
+        prefix = encode_image(self.model, pixels, shares.to(dtype))
         self._last = (weakref.ref(picture), prefix)
         return prefix
 
     def _filter(self, grammar: CodecSpec | None) -> Any:
         if grammar is None:
             return None
-        from headsight.language.grammar import grammar_processor
-
         return grammar_processor(self.processor.tokenizer, grammar)
 
     def _reply(self, prompt: str, written: Written) -> Reply:
@@ -103,7 +105,7 @@ class GroundingAdapter:
         if "".join(pieces) != text:  # a character that is spread over several tokens
             heads = [str(decode(written.token_ids[:n])) for n in range(len(pieces) + 1)]
             shared = [len(_common(head, text)) for head in heads]
-            pieces = tuple(text[a:b] for a, b in zip(shared, shared[1:], strict=False))
+            pieces = tuple(text[a:b] for a, b in pairwise(shared))
         return Reply(prompt, text, pieces, written.logprobs, written.ended)
 
 
@@ -150,7 +152,9 @@ def resolve_device(device: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not is_there.get(resolved.type, False):
-        raise InputError(f"device is '{device}', but this machine has no such device. Use auto or cpu.")
+        raise InputError(
+            f"device is '{device}', but this machine has no such device. Use auto or cpu."
+        )
     return resolved
 
 
@@ -173,8 +177,8 @@ def _load_cogvlm(
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{folder} has no tokenizer that can be read ({error}). CogVLM v1 uses the files of Vicuna 7B v1.5,"
-            " v2 those of Llama 3: put them into the folder."
+            f"{folder} has no tokenizer that can be read ({error}). CogVLM v1 uses the files of"
+            " Vicuna 7B v1.5, v2 those of Llama 3: put them into the folder."
         ) from error
     return GroundingAdapter(
         model, GroundingProcessor.for_model(config, tokenizer), name=name or folder.name
@@ -197,5 +201,5 @@ def _processor(folder: Path) -> GroundingProcessor:
 
 def _common(a: str, b: str) -> str:
     """The longest common start."""
-    end = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[:end]
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))
+    return "".join(x for x, _ in same)

@@ -1,10 +1,12 @@
-"""The config of `GroundingVLM`: one description for our nano and for CogVLM 17B and 19B (arXiv 2311.03079)."""
+"""The config of `GroundingVLM`: one form for our nano and for CogVLM (arXiv 2311.03079)."""
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, no_type_check
 
 from transformers import PreTrainedConfig
 
@@ -22,8 +24,10 @@ _CHOICES = {
 }
 
 
+# runtime checkers would hold its __init__ to the fields, but configs of transformers take any key
+@no_type_check
 class GroundingVLMConfig(PreTrainedConfig):
-    """Shape and options of a `GroundingVLM`; the defaults are CogVLM v1 without its vision tower's numbers."""
+    """Shape and options of a `GroundingVLM`; the defaults are CogVLM v1 without its tower."""
 
     model_type = "headsight_grounding"
     keys_to_ignore_at_inference = ("past_key_values",)
@@ -59,11 +63,11 @@ class GroundingVLMConfig(PreTrainedConfig):
     share_image_position: bool = True
     """All patches of a picture share one position id."""
     vision_config: dict[str, Any] | None = None
-    """`encoder` names an entry of VISION_ENCODERS; the other keys are that encoder's; None = text only."""
+    """`encoder` names an entry of VISION_ENCODERS, the rest is that encoder's; None = text only."""
     vision_conv: bool = False
     """A stride-2 convolution after the encoder quarters the patches (CogVLM2)."""
     adapter: str = "glu"
-    """`glu` as CogVLM, or one `linear` map, for encoders whose tokens already say what the decoder must copy."""
+    """`glu` as CogVLM; one `linear` map where the tokens already say what the decoder copies."""
     adapter_intermediate_size: int | None = None
     """Inner width of the adapter; None = `intermediate_size`."""
     image_token_id: int | None = None
@@ -128,9 +132,10 @@ class GroundingVLMConfig(PreTrainedConfig):
         version = cogvlm_version(values)
         vision = copy.deepcopy(dict(values["vision_config"]))
         names = (
-            "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "max_position_embeddings",
-            "num_attention_heads", "rms_norm_eps", "initializer_range", "tie_word_embeddings",
-            "pad_token_id", "bos_token_id", "eos_token_id", "dtype", "torch_dtype",
+            "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+            "max_position_embeddings", "num_attention_heads", "rms_norm_eps", "initializer_range",
+            "tie_word_embeddings", "pad_token_id", "bos_token_id", "eos_token_id", "dtype",
+            "torch_dtype",
         )  # fmt: skip
         mine = {name: values[name] for name in names if name in values}
         mine.setdefault("rms_norm_eps", 1e-6 if version == 1 else 1e-5)

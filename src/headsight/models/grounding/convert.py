@@ -1,7 +1,8 @@
 """Published CogVLM checkpoints (v1, v2) and LLaMA weights as a `GroundingVLM`.
 
-Our key names are those of the published CogVLM files, so conversion is the identity but for the stored rotary
-frequencies, which are computed instead (in bf16 with `rope_dtype="checkpoint"`, as the published code has them).
+Our key names are those of the published CogVLM files, so conversion is the identity but for the
+stored rotary frequencies, which are computed instead (in bf16 with `rope_dtype="checkpoint"`, as
+the published code has them).
 """
 
 from __future__ import annotations
@@ -91,23 +92,36 @@ def count_parameters(config: GroundingVLMConfig) -> ParameterCounts:
 def published_config(version: int) -> dict[str, Any]:
     """The config.json values of CogVLM 17B (1) or CogVLM2 19B (2) that decide its shape."""
     tower = {
-        "image_size": 490, "patch_size": 14, "hidden_size": 1792, "num_hidden_layers": 63, "num_heads": 16,
-        "intermediate_size": 15360, "num_positions": 1226, "in_channels": 3, "hidden_act": "gelu",
-        "layer_norm_eps": 1e-6, "dropout_prob": 0.0,
+        "image_size": 490, "patch_size": 14, "hidden_size": 1792, "num_hidden_layers": 63,
+        "num_heads": 16, "intermediate_size": 15360, "num_positions": 1226,
+        "in_channels": 3, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "dropout_prob": 0.0,
     }  # fmt: skip
     shape = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
     if version == 1:
         own = {"vocab_size": 32000, "intermediate_size": 11008, "max_position_embeddings": 2048}
-        return {**shape, **own, "vision_config": tower, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+        return {
+            **shape,
+            **own,
+            "vision_config": tower,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+        }
     if version == 2:
         own = {"vocab_size": 128256, "intermediate_size": 14336, "num_multi_query_heads": 8}
         tower |= {"image_size": 1344, "num_positions": 9217}
-        return {**shape, **own, "rms_norm_eps": 1e-5, "max_position_embeddings": 8192, "vision_config": tower}
+        return {
+            **shape,
+            **own,
+            "rms_norm_eps": 1e-5,
+            "max_position_embeddings": 8192,
+            "vision_config": tower,
+        }
     raise ConfigError(f"CogVLM version {version!r} was asked for; there are 1 and 2.")
 
 
 def cogvlm_key(name: str) -> str | None:
-    """Our name of a tensor in a published file; None for the rotary frequencies, which we compute."""
+    """Our name of a tensor in a published file; None for rotary frequencies, which we compute."""
     return None if _ROTARY.search(name) else name
 
 
@@ -174,9 +188,9 @@ def require_memory(
 
 
 def seed_from_llama_(model: GroundingVLM, llama: Mapping[str, Tensor]) -> None:
-    """Start `model` from the weights of a LLaMA-shaped `LlamaForCausalLM`; visual experts become copies.
+    """Start `model` from the weights of a `LlamaForCausalLM` of its shape.
 
-    The vision part is left as it is.
+    Visual experts become copies; the vision part is left as it is.
 
     Raises:
         CheckpointError: `llama` lacks a weight or has one of another shape.
@@ -211,7 +225,9 @@ def _language_key(name: str) -> str | None:
 
 
 def _dtype(values: Mapping[str, object]) -> torch.dtype:
-    named = getattr(torch, str(values.get("torch_dtype") or values.get("dtype") or "bfloat16"), None)
+    named = getattr(
+        torch, str(values.get("torch_dtype") or values.get("dtype") or "bfloat16"), None
+    )
     return named if isinstance(named, torch.dtype) else torch.bfloat16
 
 

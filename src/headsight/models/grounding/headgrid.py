@@ -258,9 +258,7 @@ def fourier_features(values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch f
     return torch.cat([angle.cos(), angle.sin()], -1)
 
 
-def local_maxima(
-    heat: Float[Tensor, "b h w"], *, kernel: int = 3
-) -> Bool[Tensor, "b h w"]:
+def local_maxima(heat: Float[Tensor, "b h w"], *, kernel: int = 3) -> Bool[Tensor, "b h w"]:
     """True where a cell is the largest of its `kernel` x `kernel` neighbourhood (arXiv 1904.07850)."""
     pooled = F.max_pool2d(heat[:, None], kernel, stride=1, padding=kernel // 2)[:, 0]
     return heat == pooled

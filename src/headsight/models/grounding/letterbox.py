@@ -16,9 +16,10 @@ __all__ = ["Letterbox"]
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a picture lies in a square of `side` px: its top left corner in the square's, the rest is padding.
+    """Where a picture lies in a square of `side` px: at the top left, the rest is padding.
 
-    Boxes in text are in thousandths of the *original* picture, on both axes, so the text does not depend on the
+    Boxes in text are in thousandths of the *original* picture, on both axes, so the text does not
+    depend on the
     square: text x = 500 is half the picture's width, which is `content_wh[0] / 2` px in the square.
     """
 
@@ -32,8 +33,8 @@ class Letterbox:
     def __post_init__(self) -> None:
         if min(self.image_wh) < 1 or self.side < 1:
             raise InputError(
-                f"A picture of {self.image_wh[0]}x{self.image_wh[1]} px in a square of {self.side} px;"
-                " every side must be at least 1 px."
+                f"A picture of {self.image_wh[0]}x{self.image_wh[1]} px in a square of {self.side}"
+                " px; every side must be at least 1 px."
             )
 
     @property
@@ -51,11 +52,15 @@ class Letterbox:
         width, height = self.content_wh
         return width / self.side, height / self.side
 
-    def to_square(self, boxes: Float[NDArray[np.floating], "*n 4"]) -> Float[NDArray[np.float64], "*n 4"]:
+    def to_square(
+        self, boxes: Float[NDArray[np.floating], "*n 4"]
+    ) -> Float[NDArray[np.float64], "*n 4"]:
         """Boxes of the original picture, px, in px of the square."""
         return np.asarray(boxes, np.float64) * self._scale()
 
-    def to_picture(self, boxes: Float[NDArray[np.floating], "*n 4"]) -> Float[NDArray[np.float64], "*n 4"]:
+    def to_picture(
+        self, boxes: Float[NDArray[np.floating], "*n 4"]
+    ) -> Float[NDArray[np.float64], "*n 4"]:
         """Boxes of the square, px, in px of the original picture; the inverse of `to_square`."""
         return np.asarray(boxes, np.float64) / self._scale()
 

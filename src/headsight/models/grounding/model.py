@@ -1,8 +1,11 @@
-"""`GroundingVLM`: vision encoder, adapter and a decoder with visual experts, as an ordinary transformers model.
+"""`GroundingVLM`: vision encoder, adapter and a decoder with visual experts.
 
-The parts and key names are those of CogVLM (arXiv 2311.03079), so its published checkpoints load key for key; our
-own nano is the same class with a small convolutional encoder.
+It is an ordinary transformers model. The parts and key names are those of CogVLM (arXiv
+2311.03079), so its published checkpoints load key for key; our own nano is the same class with a
+small convolutional encoder.
 """
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from headsight.models.grounding.visual_expert import (
     RMSNorm,
     VisualExpertAttention,
     VisualExpertLayer,
-    VisualExpertMLP,
+    copy_language_to_expert_,
     rotary_cos_sin,
 )
 
@@ -46,11 +49,11 @@ class GroundingVLMPreTrainedModel(PreTrainedModel):
     config: GroundingVLMConfig
     base_model_prefix = "model"
     main_input_name = "input_ids"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]  # noqa: RUF012
     supports_gradient_checkpointing = True
-    _no_split_modules = ("VisualExpertLayer",)
-    _skip_keys_device_placement = ("past_key_values",)
-    _keys_to_ignore_on_load_unexpected = (r"rotary_emb\.inv_freq$",)
+    _no_split_modules = ["VisualExpertLayer"]  # noqa: RUF012
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq$"]  # noqa: RUF012
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -67,11 +70,11 @@ class GroundingVLMPreTrainedModel(PreTrainedModel):
                 init.normal_(border, std=self.config.initializer_range)
 
     def initialize_weights(self) -> None:
-        """Start every weight that no file gave: visual experts as copies, unless the config says otherwise."""
+        """Start every weight that no file gave; visual experts as copies if the config says so."""
         super().initialize_weights()
         if self.config.expert_init == "copy":
             for module in self.modules():
-                _copy_language_to_expert(module)
+                copy_language_to_expert_(module)
 
 
 class GroundingVLMModel(GroundingVLMPreTrainedModel):
@@ -92,7 +95,7 @@ class GroundingVLMModel(GroundingVLMPreTrainedModel):
         pixel_values: Float[Tensor, "m 3 s s"],
         content_wh_rel: Float[Tensor, "m 2"] | None = None,
     ) -> Float[Tensor, "m n c"]:
-        """Encoder tokens of pictures: the `image_features` that forward takes in place of pixels."""
+        """Encoder tokens of pictures: the `image_features` that forward takes for pixels."""
         return self._vision().encode(pixel_values, content_wh_rel)
 
     @property
@@ -118,16 +121,21 @@ class GroundingVLMModel(GroundingVLMPreTrainedModel):
     ) -> BaseModelOutputWithPast:
         """Hidden states of B rows of L tokens with M pictures in all, in the order of their slots.
 
-        `attention_mask` is (B, T) with T the cached and the new tokens, 0 at padding; or (B, 1, L, T) boolean, True
-        where attention is allowed, for packed questions (give `position_ids` then). `token_type_ids` is 1 at the
-        slots of pictures; by default those whose id is the config's `image_token_id`.
+        `attention_mask` is (B, T) with T the cached and the new tokens, 0 at padding; or (B, 1, L,
+        T) boolean, True where attention is allowed, for packed questions (give `position_ids`
+        then). `token_type_ids` is 1 at the slots of pictures; by default those whose id is the
+        config's `image_token_id`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise InputError("Give exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
         length = inputs_embeds.shape[1]
-        if token_type_ids is None and input_ids is not None and self.config.image_token_id is not None:
+        if (
+            token_type_ids is None
+            and input_ids is not None
+            and self.config.image_token_id is not None
+        ):
             token_type_ids = (input_ids == self.config.image_token_id).long()
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
@@ -137,7 +145,9 @@ class GroundingVLMModel(GroundingVLMPreTrainedModel):
         if tokens is not None:
             slots = tokens.shape[1]
         if position_ids is None:
-            padding = attention_mask if attention_mask is None or attention_mask.dim() == 2 else None
+            padding = (
+                attention_mask if attention_mask is None or attention_mask.dim() == 2 else None
+            )
             position_ids = self._positions(
                 inputs_embeds, padding, token_type_ids, past_length=past_length, slots=slots
             )
@@ -221,7 +231,7 @@ class GroundingVLMModel(GroundingVLMPreTrainedModel):
                 return torch.where(attention_mask, zero, low)
             return attention_mask
         # position_ids are kept from it: shared positions would be taken for packed sequences
-        return create_causal_mask(  # type: ignore[no-any-return]
+        return create_causal_mask(  # type: ignore[return-value]
             config=self.config,
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -231,7 +241,7 @@ class GroundingVLMModel(GroundingVLMPreTrainedModel):
 
 
 class GroundingVLM(GroundingVLMPreTrainedModel, GenerationMixin):
-    """The model with its language head: `generate`, losses, and everything transformers does with a causal LM."""
+    """The model with its language head: `generate`, losses, and all that a causal LM can do."""
 
     _tied_weights_keys = {  # noqa: RUF012 - read as a class attribute by transformers
         "lm_head.weight": "model.embed_tokens.weight"
@@ -263,8 +273,8 @@ class GroundingVLM(GroundingVLMPreTrainedModel, GenerationMixin):
         """Logits, and with `labels` (-100 = not counted) the mean loss of the next tokens.
 
         `logits_to_keep`: 0 = all, n = the last n, indices along L, or a boolean mask (B, L) such as
-        `answer_positions(labels)`: the head then runs on those places alone and the logits are (n, V) in row order.
-        The other arguments are those of `GroundingVLMModel.forward`.
+        `answer_positions(labels)`: the head then runs on those places alone and the logits are (n,
+        V) in row order. The other arguments are those of `GroundingVLMModel.forward`.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -299,13 +309,14 @@ class GroundingVLM(GroundingVLMPreTrainedModel, GenerationMixin):
     def init_experts_from_language_(self) -> None:
         """Overwrite every visual expert by a copy of the language weights of its layer."""
         for module in self.modules():
-            _copy_language_to_expert(module, force=True)
+            copy_language_to_expert_(module, force=True)
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # type: ignore[override]
         self, input_ids: Tensor, *, is_first_iteration: bool | None = False, **kwargs: Any
     ) -> dict[str, Any]:
         """The inputs of one step: pictures are encoded in the first step only."""
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+        parent: Any = super()
+        inputs: dict[str, Any] = parent.prepare_inputs_for_generation(
             input_ids, is_first_iteration=is_first_iteration, **kwargs
         )
         if not is_first_iteration and kwargs.get("use_cache", True):
@@ -313,7 +324,7 @@ class GroundingVLM(GroundingVLMPreTrainedModel, GenerationMixin):
                 inputs.pop(name, None)
         return inputs
 
-    def _prepare_attention_mask_for_generation(
+    def _prepare_attention_mask_for_generation(  # type: ignore[override]
         self, inputs_tensor: Tensor, generation_config: Any, model_kwargs: dict[str, Any]
     ) -> Tensor:
         mask: Tensor = super()._prepare_attention_mask_for_generation(
@@ -352,32 +363,13 @@ class GroundingVLM(GroundingVLMPreTrainedModel, GenerationMixin):
         return updated
 
 
-def _copy_language_to_expert(module: nn.Module, *, force: bool = False) -> None:
-    pairs: list[tuple[nn.Module, nn.Module | None]] = []
-    if isinstance(module, VisualExpertAttention):
-        pairs.append((module.language_expert_query_key_value, module.vision_expert_query_key_value))
-        pairs.append((module.language_expert_dense, module.vision_expert_dense))
-    elif isinstance(module, VisualExpertMLP):
-        pairs.append((module.language_mlp, module.vision_mlp))
-    with torch.no_grad():
-        for language, expert in pairs:
-            if expert is None:
-                continue
-            for name, weight in language.named_parameters():
-                target = expert.get_parameter(name)
-                if force:
-                    target.copy_(weight)
-                else:  # passes over weights that came from a file
-                    init.copy_(target, weight)
-
-
 def _fill_slots(embeds: Tensor, inside: Tensor, tokens: Tensor) -> Tensor:
-    """`embeds` with the slots of the pictures, in reading order, replaced by `tokens` (M, N + 2, D)."""
+    """`embeds` with the slots of the pictures, in reading order, replaced by the `tokens`."""
     wanted, given = int(inside.sum()), tokens.shape[0] * tokens.shape[1]
     if wanted != given:
         raise InputError(
-            f"The rows have {wanted} image slots, but {tokens.shape[0]} pictures of {tokens.shape[1]} slots"
-            f" need {given}. Build the inputs with the model's own processor."
+            f"The rows have {wanted} image slots, but {tokens.shape[0]} pictures of"
+            f" {tokens.shape[1]} slots need {given}. Build them with the model's own processor."
         )
     return embeds.masked_scatter(inside[..., None], tokens.to(embeds.dtype))
 

@@ -1,8 +1,11 @@
-"""Which tokens belong to a picture, their position ids and the weights they use (CogVLM, arXiv 2311.03079).
+"""Which tokens belong to a picture, their positions and weights (CogVLM, arXiv 2311.03079).
 
-A picture takes one run of slots: begin-of-image, its patches, end-of-image. The patches use the visual expert and
-share one position, so that text after a large picture is not pushed far away; end-of-image is a language token.
+A picture takes one run of slots: begin-of-image, its patches, end-of-image. The patches use the
+visual expert and share one position, so that text after a large picture is not pushed far away;
+end-of-image is a language token.
 """
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Routes(NamedTuple):
     language: Int[Tensor, " n_l"]
     vision: Int[Tensor, " n_v"]
     inverse: Int[Tensor, " n"]
-    """Where each flat position is found after language and vision results are put one after the other."""
+    """Where each flat position is found when vision results are put behind language results."""
 
 
 def image_slots(
@@ -83,7 +86,7 @@ def build_position_ids(
     share_image_position: bool = True,
     slots_per_image: int | None = None,
 ) -> Int[Tensor, "b l"]:
-    """Position ids: all patches of a picture share one; padding (0 in `attention_mask`) does not advance.
+    """Position ids: all patches of a picture share one; padding does not advance.
 
     Example:
         >>> build_position_ids(torch.tensor([[0, 1, 1, 1, 1, 0, 0, 0]])).tolist()
@@ -113,5 +116,5 @@ def token_routes(is_vision: Bool[Tensor, "b l"]) -> Routes | None:
 
 
 def answer_positions(labels: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"]:
-    """True where the next token is an answer token (label not -100): the only places that need logits."""
+    """True before each answer token (label not -100): the only places that need logits."""
     return torch.nn.functional.pad(labels[:, 1:] != -100, (0, 1))

@@ -1,10 +1,12 @@
-"""One picture, many questions: the image prefix is encoded once and every question is answered behind it.
+"""One picture, many questions: the image prefix is encoded once, all are answered behind it.
 
-The keys and values of `[bos][boi][patches][eoi]` are kept once a picture and shared by the rows of all its
-questions: each step attends to the shared part with one matrix product for all rows and to its own row with another,
-and the two are joined under one softmax. A lean greedy loop on preallocated buffers, without `generate`'s overhead;
-the tokens are those of `generate`.
+The keys and values of `[bos][boi][patches][eoi]` are kept once a picture and shared by the rows of
+all its questions: each step attends to the shared part with one matrix product for all rows and to
+its own row with another, and the two are joined under one softmax. A lean greedy loop on
+preallocated buffers, without `generate`'s overhead; the tokens are those of `generate`.
 """
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ def encode_image(
     config, slots = model.config, model.model.slots_per_image
     count, device = len(pixel_values), model.device
     ids = torch.full((count, 1 + slots), config.slot_token_id, device=device)
-    ids[:, 0] = config.bos_token_id
+    if config.bos_token_id is not None:
+        ids[:, 0] = config.bos_token_id
     types = torch.ones_like(ids)
     types[:, 0] = 0
     cache = DynamicCache(config=config)
@@ -76,8 +79,8 @@ def encode_image(
         use_cache=True,
     )
     return ImagePrefix(
-        keys=tuple(layer.keys for layer in cache.layers),
-        values=tuple(layer.values for layer in cache.layers),
+        keys=tuple(kept[0] for kept in cache),
+        values=tuple(kept[1] for kept in cache),
         next_position=4 if config.share_image_position else 1 + slots,
     )
 
@@ -102,7 +105,8 @@ def answer_many(
         pictures: number of the picture each question is about; by default all are about the first.
         max_new_tokens: longest answer; rows that end earlier stop by themselves.
         eos_token_id: end of an answer; the config's by default.
-        filters: one for all rows or one a row (grammars); sees question and answer ids, changes scores.
+        filters: one for all rows or one a row (grammars); sees question and answer ids, changes
+        scores.
 
     Raises:
         InputError: an empty question, or a picture number that the prefix does not have.
@@ -144,7 +148,7 @@ def answer_many(
 
 
 class _SharedDecoder:
-    """The decoder layers over shared prefixes: rows of one picture stand together, G pictures x R rows."""
+    """The decoder over shared prefixes; rows of one picture stand together: G pictures, R rows."""
 
     def __init__(
         self,
@@ -174,14 +178,14 @@ class _SharedDecoder:
         self.question_ids = ids.to(device)
         """(G x R, longest question), padded on the left."""
         capacity = longest + max_new_tokens
-        place = torch.arange(capacity)
-        positions = (place - pads).clamp(min=0) + prefix.next_position
+        column = torch.arange(capacity)
+        positions = (column - pads).clamp(min=0) + prefix.next_position
         dtype = model.model.embed_tokens.weight.dtype
         cos, sin = rotary_cos_sin(positions.to(device), config, dtype)
         self._cos, self._sin = cos, sin
         self._bias: Tensor | None = None
         if bool(pads.any()):
-            shut = (place < pads).to(device)[:, None, None]  # (N, 1, 1, capacity)
+            shut = (column < pads).to(device)[:, None, None]  # (N, 1, 1, capacity)
             self._bias = torch.zeros(shut.shape, dtype=dtype, device=device).masked_fill(
                 shut, torch.finfo(dtype).min
             )
@@ -201,7 +205,7 @@ class _SharedDecoder:
         mask = self._mask(ids.shape[1])
         hidden = body.embed_tokens(ids)
         layer: VisualExpertLayer
-        for index, layer in enumerate(body.layers):  # type: ignore[assignment]
+        for index, layer in enumerate(body.layers):
             attention = layer.self_attn
             query, key, value = attention.project(layer.input_layernorm(hidden), None)
             self._keys[index][:, :, new] = rotate(key, *turn)
@@ -222,7 +226,7 @@ class _SharedDecoder:
         return later if bias is None else torch.minimum(later, bias)
 
     def _attend(self, index: int, query: Tensor, mask: Tensor | None) -> Tensor:
-        """Context (N, T, H * C) of queries (N, H, T, C) over the shared prefix and the row's own tokens."""
+        """Context (N, T, H * C) of queries (N, H, T, C) over prefix and the row's own tokens."""
         pictures, rows = self._shape
         total, heads, new, width = query.shape
         kv_heads = self._keys[index].shape[1]
@@ -248,9 +252,7 @@ class _SharedDecoder:
         return context.view(total, heads, new, width).transpose(1, 2).reshape(total, new, -1)
 
 
-def _check(
-    questions: Sequence[Sequence[int]], about: Sequence[int], prefix: ImagePrefix
-) -> None:
+def _check(questions: Sequence[Sequence[int]], about: Sequence[int], prefix: ImagePrefix) -> None:
     for number, question in enumerate(questions):
         if not len(question):
             raise InputError(f"Question {number} has no tokens; expected at least one.")

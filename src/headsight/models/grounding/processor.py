@@ -1,13 +1,16 @@
 """From pictures and prompts to the inputs of `GroundingVLM`, and from ids back to text.
 
-A row is `[bos][boi][patches][eoi] question "\\n" answer [eos]`. Boxes in text are in thousandths of the original
-picture (see `Letterbox`), so neither the letterbox nor CogVLM's squashing needs a correction after decoding.
+A row is `[bos][boi][patches][eoi] question newline answer [eos]`. Boxes in text are in thousandths
+of the original picture (see `Letterbox`), so neither the letterbox nor CogVLM's squashing needs a
+correction after decoding.
 """
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 import torch
@@ -36,9 +39,31 @@ _LITE0_MEAN = (127 / 255,) * 3
 _LITE0_STD = (128 / 255,) * 3
 
 
-class GroundingProcessor(ProcessorMixin):  # type: ignore[misc]
+class GroundingProcessor(ProcessorMixin):
     """Letterboxing, normalisation, templates and batching; saved and loaded beside the model."""
 
+    image_size: int
+    """Side of the square, px."""
+    slots_per_image: int
+    """Tokens a picture takes, its two borders included."""
+    slot_token_id: int
+    """Id at those places."""
+    image_mean: list[float]
+    """Of red, green and blue in [0, 1]."""
+    image_std: list[float]
+    """Likewise."""
+    keep_aspect: bool
+    """False squashes the picture over the square."""
+    resample: str
+    """Name of a PIL filter, in lower case."""
+    fill: int
+    """Grey of the padding, 0 to 255."""
+    template: str
+    """Entry of TEMPLATES."""
+    separator: str
+    """What stands between question and answer."""
+
+    @no_type_check  # transformers reads the names from this very code object when it loads
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
@@ -79,9 +104,9 @@ class GroundingProcessor(ProcessorMixin):  # type: ignore[misc]
             vision = VisionPart(config)
         values = config.vision_config or {}
         is_cogvlm = values.get("encoder") == "eva"
-        return cls(
+        processor: GroundingProcessor = cls(
             tokenizer,
-            image_size=int(values.get("image_size") or getattr(vision.encoder, "image_size", 384)),
+            image_size=int(values.get("image_size", 0) or vision.encoder.image_size),  # type: ignore
             slots_per_image=vision.slots_per_image,
             slot_token_id=config.slot_token_id,
             image_mean=_CLIP_MEAN if is_cogvlm else _LITE0_MEAN,
@@ -91,6 +116,7 @@ class GroundingProcessor(ProcessorMixin):  # type: ignore[misc]
             template=config.template,
             separator="" if is_cogvlm else "\n",
         )
+        return processor
 
     def __call__(
         self,
@@ -104,20 +130,24 @@ class GroundingProcessor(ProcessorMixin):  # type: ignore[misc]
         """Batched inputs; rows may have different prompts and different numbers of pictures.
 
         Args:
-            images: one picture, or for each row one picture, a list of pictures, or None. They stand in front.
-            text: one prompt, or one a row. A prompt may also be a list of strings and pictures, in their order;
-                `images` must then be None.
-            answers: for training: `labels` are then -100 up to the answer, the end-of-text token is included,
-                and rows are padded on the right; without answers on the left, for generation.
-            history: earlier questions and answers, put before every prompt (templates `chat` and `vqa`).
+            images: one picture, or for each row one picture, a list of pictures, or None. They
+            stand in front.
+            text: one prompt, or one a row. A prompt may also be a list of strings and pictures, in
+                their order; `images` must then be None.
+            answers: for training: `labels` are then -100 up to the answer, the end-of-text token is
+                included, and rows are padded on the right; without answers on the left, for
+                generation.
+            history: earlier questions and answers, put before every prompt (templates `chat` and
+            `vqa`).
             padding_side: `left` or `right`, where the default is not wanted.
 
         Returns:
-            input_ids, token_type_ids, attention_mask (B, L); with pictures pixel_values (M, 3, S, S) and
-            content_wh_rel (M, 2); with answers labels (B, L).
+            input_ids, token_type_ids, attention_mask (B, L); with pictures pixel_values (M, 3, S,
+            S) and content_wh_rel (M, 2); with answers labels (B, L).
 
         Raises:
-            InputError: numbers of prompts, pictures and answers that do not fit, or an empty prompt.
+            InputError: numbers of prompts, pictures and answers that do not fit, or an empty
+            prompt.
         """
         rows = self._rows(images, text)
         said = [answers] if isinstance(answers, str) else answers
@@ -155,9 +185,7 @@ class GroundingProcessor(ProcessorMixin):  # type: ignore[misc]
         """Where a picture of this size lies in the model's square."""
         return Letterbox(image_wh, self.image_size, keep_aspect=self.keep_aspect)
 
-    def question_ids(
-        self, prompt: str, *, history: Sequence[tuple[str, str]] = ()
-    ) -> list[int]:
+    def question_ids(self, prompt: str, *, history: Sequence[tuple[str, str]] = ()) -> list[int]:
         """Ids of a prompt in its template, as they stand behind the image prefix."""
         if not prompt.strip():
             raise InputError("The prompt is empty; expected a question.")
@@ -190,7 +218,7 @@ class GroundingProcessor(ProcessorMixin):  # type: ignore[misc]
             if not isinstance(prompt, str):
                 raise InputError("A prompt with pictures inside was given, and images too.")
             front = list(own) if isinstance(own, list | tuple) else [own]
-            rows.append([*(p for p in front if p is not None), prompt])
+            rows.append([*(_image(p) for p in front if p is not None), prompt])
         return rows
 
     def _sequence(
@@ -246,7 +274,6 @@ class GroundingProcessor(ProcessorMixin):  # type: ignore[misc]
         return table
 
 
-
 def _image(picture: Any) -> Image.Image:
     """The PIL image of a `Picture`, a PIL image or an array (H, W, 3) of bytes."""
     inner = getattr(picture, "image", picture)
@@ -255,12 +282,14 @@ def _image(picture: Any) -> Image.Image:
     if isinstance(inner, np.ndarray) and inner.dtype == np.uint8 and inner.ndim == 3:
         return _from_array(inner)
     raise InputError(
-        f"A {type(picture).__name__} was given as a picture; expected a Picture, a PIL image or a uint8"
-        " array (H, W, 3). Open files with headsight.open_picture."
+        f"A {type(picture).__name__} was given as a picture; expected a Picture, a PIL image or"
+        " a uint8 array (H, W, 3). Open files with headsight.open_picture."
     )
 
 
 def _from_array(array: NDArray[np.uint8]) -> Image.Image:
     if array.shape[2] != 3 or not array.size:
-        raise InputError(f"An array of shape {array.shape} was given; expected (H, W, 3) with H, W > 0.")
+        raise InputError(
+            f"An array of shape {array.shape} was given; expected (H, W, 3) with H, W > 0."
+        )
     return Image.fromarray(array)

@@ -1,9 +1,12 @@
-"""The tokenizer of our own models: lossless, byte-level, and every number of the answer grammar is one token.
+"""The tokenizer of our own models: lossless, and every number of a strict answer is one token.
 
-A text is cut by one regular expression; a piece that is in the vocabulary is one token, any other piece is spelled
-in bytes. There is nothing to learn, so the tokenizer is the same wherever it is built. Groups of three digits have
-consecutive ids, so that a distribution over numbers is a slice of the logits.
+A text is cut by one regular expression; a piece that is in the vocabulary is one token, any other
+piece is spelled in bytes. There is nothing to learn, so the tokenizer is the same wherever it is
+built. Groups of three digits have consecutive ids, so that a distribution over numbers is a slice
+of the logits.
 """
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
@@ -24,9 +27,11 @@ _PIECES = r"\[\[|\]\]|[0-9]{3}|[0-9]{1,2}| ?\p{L}+|[\s\S]"
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer. Ids: 0 pad, 1 bos, 2 eos, 3 image slot, then 256 bytes, brackets, 000..999, 00..99, words.
+    """The tokenizer.
 
-    `decode(encode(text))` gives back any text; text that looks like a special token stays plain text.
+    Ids: 0 pad, 1 bos, 2 eos, 3 image slot, then 256 bytes, brackets, 000..999, 00..99, words.
+    `decode(encode(text))` gives back any text; text that looks like a special token stays plain
+    text.
     """
     specials = [PAD, BOS, EOS, IMAGE]
     pieces = specials + _byte_letters() + ["[[", "]]"]
@@ -56,7 +61,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 def first_number_id(tokenizer: PreTrainedTokenizerFast) -> int:
     """Id of `000`; the id of the three-digit number n is this plus n."""
-    return int(tokenizer.convert_tokens_to_ids("000"))
+    return int(tokenizer.convert_tokens_to_ids("000"))  # type: ignore[arg-type]
 
 
 def _byte_letters() -> list[str]:

@@ -1,8 +1,11 @@
-"""The vision part of `GroundingVLM`: an encoder, the GLU adapter and the two learned borders of a picture.
+"""The vision part of `GroundingVLM`: encoder, adapter and the two learned borders of a picture.
 
-The module `model.vision` carries the key names of the published CogVLM checkpoints (arXiv 2311.03079): with the
-encoder "eva" its two children stand beside the adapter, any other encoder is the child `encoder`.
+The module `model.vision` carries the key names of the published CogVLM checkpoints (arXiv
+2311.03079): with the encoder "eva" its two children stand beside the adapter, any other encoder is
+the child `encoder`.
 """
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def _transformers(config: Mapping[str, Any]) -> nn.Module:
     return TransformersVision(config)
 
 
-# An encoder has hidden_size, num_tokens, grid_hw and forward(pixel_values (B, 3, S, S)) -> (B, N, C).
+# An encoder has hidden_size, num_tokens, grid_hw, forward(pixel_values (B, 3, S, S)) -> (B, N, C).
 VISION_ENCODERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "eva": EvaClipTower,
     "headgrid": _headgrid,
@@ -85,7 +88,8 @@ class VisionPart(nn.Module):
         super().__init__()
         encoder = build_encoder(config.vision_config or {})
         self.grid_hw: tuple[int, int] = encoder.grid_hw  # type: ignore[assignment]
-        self.num_tokens: int = encoder.num_tokens  # type: ignore[assignment]
+        # an encoder may hand on fewer tokens than its grid has cells
+        num_tokens: int = encoder.num_tokens  # type: ignore[assignment]
         channels: int = encoder.hidden_size  # type: ignore[assignment]
         self.encoder: nn.Module | None = None
         if isinstance(encoder, EvaClipTower):
@@ -94,18 +98,14 @@ class VisionPart(nn.Module):
             self._takes_content = False
         else:
             self.encoder = encoder
-            self._takes_content = (
-                "content_wh_rel" in inspect.signature(encoder.forward).parameters
-            )
+            self._takes_content = "content_wh_rel" in inspect.signature(encoder.forward).parameters
         self.conv: nn.Conv2d | None = None
         if config.vision_conv:
             self.conv = nn.Conv2d(channels, channels, 2, stride=2)
             self.grid_hw = (self.grid_hw[0] // 2, self.grid_hw[1] // 2)
-            self.num_tokens = self.grid_hw[0] * self.grid_hw[1]
-        # an encoder may hand on fewer tokens than its grid has cells
-        self.num_tokens: int = self.grid_hw[0] * self.grid_hw[1]
-        if not config.vision_conv:
-            self.num_tokens = encoder.num_tokens  # type: ignore[assignment]
+            num_tokens = self.grid_hw[0] * self.grid_hw[1]
+        self.slots_per_image = num_tokens + 2
+        """Decoder tokens a picture takes: the encoder's and the two borders."""
         inner = config.adapter_intermediate_size or config.intermediate_size
         self.linear_proj: nn.Module
         if config.adapter == "linear":
@@ -115,11 +115,6 @@ class VisionPart(nn.Module):
         self.boi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
         self.eoi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
 
-    @property
-    def slots_per_image(self) -> int:
-        """Decoder tokens a picture takes: its grid and the two borders."""
-        return self.num_tokens + 2
-
     def encode(
         self,
         pixel_values: Float[Tensor, "b 3 s s"],
@@ -127,8 +122,8 @@ class VisionPart(nn.Module):
     ) -> Float[Tensor, "b n c"]:
         """The encoder's tokens, before the adapter: what `image_features` holds.
 
-        `content_wh_rel` is the share of the square that the picture covers; encoders that do not ask for it
-        are not told.
+        `content_wh_rel` is the share of the square that the picture covers; encoders that do not
+        ask for it are not told.
         """
         if self.encoder is None:
             return self.transformer(self.patch_embedding(pixel_values))[:, 1:]  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The vision tower of CogVLM: EVA2-CLIP-E without its last layer, post-norm (arXiv 2311.03079, 2303.15389)."""
+"""The vision tower of CogVLM (arXiv 2311.03079): EVA2-CLIP-E without its last layer, post-norm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ class EvaClipTower(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        missing = {"image_size", "patch_size", "hidden_size", "num_heads", "num_hidden_layers"} - set(config)
+        missing = {
+            "image_size",
+            "patch_size",
+            "hidden_size",
+            "num_heads",
+            "num_hidden_layers",
+        } - set(config)
         if missing:
             raise ConfigError(f"vision_config of encoder 'eva' lacks {', '.join(sorted(missing))}.")
         self.image_size = int(config["image_size"])
@@ -50,10 +56,8 @@ class EvaClipTower(nn.Module):
         return self.transformer(self.patch_embedding(pixel_values))[:, 1:]  # type: ignore[no-any-return]
 
 
-def resize_positions(
-    table: Float[Tensor, "p c"], grid_hw: tuple[int, int]
-) -> Float[Tensor, "q c"]:
-    """A position table (class row first, then a square grid) stretched to another grid by bicubic interpolation.
+def resize_positions(table: Float[Tensor, "p c"], grid_hw: tuple[int, int]) -> Float[Tensor, "q c"]:
+    """A position table (class row first, then a square grid) on another grid, bicubic.
 
     The mode that CogVLM used from 224 to 490 px is not published.
     """

@@ -1,4 +1,6 @@
 """Any vision backbone of transformers as an encoder, described by its config."""
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
@@ -16,10 +18,12 @@ __all__ = ["TransformersVision"]
 
 
 class TransformersVision(nn.Module):
-    """A vision model of transformers (ViT, DINOv2, SigLIP, ConvNeXt, ...) whose last hidden state gives the tokens.
+    """A vision model of transformers (ViT, DINOv2, SigLIP, ConvNeXt, ...).
 
-    The config's `model` holds the model's own config with its `model_type`; nothing is downloaded. Class and register
-    tokens in front of the patch grid are dropped; a map (B, C, H, W) is read in row order.
+    Its last hidden state gives the tokens.
+    The config's `model` holds the model's own config with its `model_type`; nothing is downloaded.
+    Class and register tokens in front of the patch grid are dropped; a map (B, C, H, W) is read in
+    row order.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -59,16 +63,15 @@ class TransformersVision(nn.Module):
         """Patch tokens in row order.
 
         Raises:
-            ConfigError: the backbone gives fewer tokens than the grid has; `stride` in the config is wrong.
+            ConfigError: the backbone gives fewer tokens than the grid has; `stride` in the config
+            is wrong.
         """
         hidden: Tensor = self.backbone(pixel_values).last_hidden_state
         if hidden.dim() == 4:
             hidden = hidden.flatten(2).transpose(1, 2)
         if hidden.shape[1] < self.num_tokens:
             raise ConfigError(
-                f"The backbone gave {hidden.shape[1]} tokens, but a {self._side}x{self._side} grid needs"
-                f" {self.num_tokens}. Set `stride` in vision_config to its stride in px."
+                f"The backbone gave {hidden.shape[1]} tokens, but a {self._side}x{self._side} grid"
+                f" needs {self.num_tokens}. Set `stride` in vision_config to its stride in px."
             )
-        return torch.narrow(
-            hidden, 1, hidden.shape[1] - self.num_tokens, self.num_tokens
-        )
+        return torch.narrow(hidden, 1, hidden.shape[1] - self.num_tokens, self.num_tokens)

@@ -1,9 +1,12 @@
-"""Decoder layers with a visual expert: a second set of weights for image tokens (CogVLM, arXiv 2311.03079).
+"""Decoder layers with a visual expert: second weights for image tokens (arXiv 2311.03079).
 
-Image and language tokens meet in one attention; only the linear maps differ. Every token is computed once: the
-index lists of `Routes` split the flat token list, and the results are put back in order. The output projection is
-doubled too, as in the published code and parameter counts (the paper's text names qkv and MLP only).
+Image and language tokens meet in one attention; only the linear maps differ. Every token is
+computed once: the index lists of `Routes` split the flat token list, and the results are put back
+in order. The output projection is doubled too, as in the published code and parameter counts (the
+paper's text names qkv and MLP only).
 """
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import Cache
+from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -25,6 +29,7 @@ __all__ = [
     "VisualExpertAttention",
     "VisualExpertLayer",
     "VisualExpertMLP",
+    "copy_language_to_expert_",
     "eager_attention",
     "rotary_cos_sin",
     "rotate",
@@ -133,7 +138,7 @@ class VisualExpertMLP(nn.Module):
         return _route(hidden_states, self.language_mlp, self.vision_mlp, routes)
 
 
-class VisualExpertLayer(GradientCheckpointingLayer):  # type: ignore[misc]
+class VisualExpertLayer(GradientCheckpointingLayer):
     """Attention and MLP, pre-normalised; the norms are shared by all tokens."""
 
     def __init__(self, config: GroundingVLMConfig, layer_idx: int) -> None:
@@ -172,8 +177,9 @@ def rotary_cos_sin(
 ) -> tuple[Float[Tensor, "b l c"], Float[Tensor, "b l c"]]:
     """Cosines and sines of the rotary angles, each frequency twice (rotate-half layout).
 
-    `rope_dtype="checkpoint"` rounds frequencies, positions and angles to bf16, as the published code does when its
-    model is bf16 (positions above 256 then fall together); needed only to reproduce published outputs.
+    `rope_dtype="checkpoint"` rounds frequencies, positions and angles to bf16, as the published
+    code does when its model is bf16 (positions above 256 then fall together); needed only to
+    reproduce published outputs.
     """
     angle_dtype = torch.bfloat16 if config.rope_dtype == "checkpoint" else torch.float32
     steps = torch.arange(0, config.head_dim, 2, device=position_ids.device).float()
@@ -215,6 +221,29 @@ def eager_attention(
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
 
 
+def copy_language_to_expert_(module: nn.Module, *, force: bool = False) -> None:
+    """Make the visual expert of a layer's attention or MLP a copy of its language weights.
+
+    Weights that came from a file are passed over, unless `force` is given.
+    """
+    pairs: list[tuple[nn.Module, nn.Module | None]] = []
+    if isinstance(module, VisualExpertAttention):
+        pairs.append((module.language_expert_query_key_value, module.vision_expert_query_key_value))
+        pairs.append((module.language_expert_dense, module.vision_expert_dense))
+    elif isinstance(module, VisualExpertMLP):
+        pairs.append((module.language_mlp, module.vision_mlp))
+    with torch.no_grad():
+        for language, expert in pairs:
+            if expert is None:
+                continue
+            for name, weight in language.named_parameters():
+                target = expert.get_parameter(name)
+                if force:
+                    target.copy_(weight)
+                else:  # looks at the mark that transformers sets on loaded weights
+                    init.copy_(target, weight)
+
+
 class _SwiGLU(nn.Module):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -226,7 +255,9 @@ class _SwiGLU(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
 
 
-def _route(x: Tensor, language: nn.Module, vision: nn.Module | None, routes: Routes | None) -> Tensor:
+def _route(
+    x: Tensor, language: nn.Module, vision: nn.Module | None, routes: Routes | None
+) -> Tensor:
     """`x` (B, L, D) through the weights of each token; (B, L, E) in the old order."""
     if routes is None or vision is None:
         return language(x)  # type: ignore[no-any-return]

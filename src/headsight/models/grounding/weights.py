@@ -1,4 +1,6 @@
-"""Strict, streaming loading of safetensors into a `GroundingVLM`: one tensor in memory at a time."""
+"""Strict, streaming loading of safetensors into a `GroundingVLM`, one tensor at a time."""
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
 
 from __future__ import annotations
 
@@ -33,13 +35,17 @@ def read_json(path: Path) -> dict[str, object]:
     except FileNotFoundError as error:
         inside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else []
         raise CheckpointError(
-            f"{path.parent} has no {path.name} (found: {', '.join(inside) or 'nothing'}), so it is no model"
-            " folder. Pass the folder that save_pretrained wrote."
+            f"{path.parent} has no {path.name} (found: {', '.join(inside) or 'nothing'}), so it is"
+            " no model folder. Pass the folder that save_pretrained wrote."
         ) from error
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Get the file again.") from error
+        raise CheckpointError(
+            f"{path} cannot be read as JSON: {error}. Get the file again."
+        ) from error
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds a {type(values).__name__}, but a JSON object is needed.")
+        raise CheckpointError(
+            f"{path} holds a {type(values).__name__}, but a JSON object is needed."
+        )
     return values
 
 
@@ -66,8 +72,8 @@ def weight_files(folder: Path) -> list[Path]:
     for file in sorted(folder.iterdir()):
         refuse_pickle(file)
     raise CheckpointError(
-        f"{folder} holds no weights: model.safetensors is missing. Put the file beside config.json, or reinstall"
-        " headsight if this is a model that it ships."
+        f"{folder} holds no weights: model.safetensors is missing. Put the file beside config.json,"
+        " or reinstall headsight if this is a model that it ships."
     )
 
 
@@ -77,7 +83,9 @@ def empty_model(config: GroundingVLMConfig) -> GroundingVLM:
     # backbones of transformers may own buffers that no file holds
     device = "cpu" if encoder == "transformers" else "meta"
     with torch.device(device):
-        return GroundingVLM(config).eval()
+        model = GroundingVLM(config)
+    model.eval()
+    return model
 
 
 def load_weights_(
@@ -90,8 +98,8 @@ def load_weights_(
 ) -> None:
     """Put the tensors of `files` into `model`; every weight must be there, and nothing else.
 
-    `rename` maps a name in the file to one of the model; None passes the tensor over. All names and shapes are
-    compared before the first tensor is read.
+    `rename` maps a name in the file to one of the model; None passes the tensor over. All names and
+    shapes are compared before the first tensor is read.
 
     Raises:
         CheckpointError: a file is damaged, or names or shapes do not fit.
@@ -113,7 +121,7 @@ def load_weights_(
                     continue
                 _put(model, target, tensor(name).to(device=device, dtype=dtype))
     model.tie_weights()
-    model.to(device)
+    model.to(device)  # type: ignore[arg-type]
 
 
 def _compare(
@@ -131,7 +139,11 @@ def _compare(
     ]
     problems = [
         f"{len(names)} {title}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
-        for title, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
+        for title, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", wrong),
+        )
         if names
     ]
     if problems:
@@ -157,7 +169,8 @@ def _opened(
             )
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{file} cannot be read as safetensors: {error}. The file is damaged or cut; get it again."
+            f"{file} cannot be read as safetensors: {error}. The file is damaged or cut;"
+            " get it again."
         ) from error
 
 

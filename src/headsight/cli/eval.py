@@ -1,0 +1,240 @@
+"""`headsight eval heads`: boxes and poses against labelled pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headsight.errors import HeadsightError
+
+if TYPE_CHECKING:
+    from headsight.data.heads import HeadSample
+    from headsight.detections import Detections
+    from headsight.grounder import Grounder
+
+__all__ = ["heads"]
+
+
+def heads(
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", help="aflw2000_sample, panoptic_sample, hardhat_workers, a COCO file, or a folder of scenes."
+        ),
+    ],
+    model: Annotated[str, typer.Option("--model", help="Name of a model, or a local folder.")] = "nano",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the first so many pictures.")] = None,
+    words: Annotated[
+        str | None, typer.Option("--words", help="Ask for these instead of what the data set is labelled for.")
+    ] = None,
+    constrain: Annotated[
+        bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
+    ] = False,
+    min_size: Annotated[
+        float, typer.Option("--min-size", help="Heads with a smaller side, px, count neither way.")
+    ] = 0.0,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write the result here; a journal beside it resumes.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again and replace --output.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Measure heads: AP50, recall by size, Euler and geodesic errors, unreadable answers, 95 % intervals.
+
+    Examples:
+
+      headsight eval heads --data aflw2000_sample
+
+      headsight eval heads --data scenes-heldout/ --output result.json
+
+      headsight eval heads --data hardhat_workers --limit 50 --json
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from headsight.data.heads import read_heads
+    from headsight.eval.heads import summarise
+    from headsight.files import write_atomic
+
+    samples = read_heads(data)[:limit]
+    if min_size:
+        small = [(s.boxes[:, 2:] - s.boxes[:, :2]).min(1) < min_size for s in samples]
+        samples = [
+            replace(
+                s,
+                boxes=s.boxes[~t],
+                rotations=s.rotations[~t],
+                ignore=np.concatenate([s.ignore, s.boxes[t]]),
+            )
+            for s, t in zip(samples, small, strict=True)
+        ]
+    if words is not None:
+        samples = [replace(s, words=words) for s in samples]
+    settings = {
+        "data": data, "model": model, "limit": limit, "words": words,
+        "constrain": constrain, "min_size": min_size, "seed": seed,
+    }  # fmt: skip
+    judged, failures, seconds = _run(
+        samples, settings, device=device, output=output, overwrite=overwrite, quiet=quiet
+    )
+    result = {
+        "schema": "headsight.eval-heads/1",
+        "settings": settings,
+        "versions": _versions(),
+        "seconds_per_picture": seconds,
+        "figures": _plain(summarise(judged, seed=seed)),
+        "failures": failures,
+    }
+    text = json.dumps(result, indent=1)
+    if output is not None:
+        write_atomic(output, text.encode() + b"\n")
+    if as_json:
+        sys.stdout.write(text + "\n")
+    else:
+        _show(result)
+    if failures:
+        raise typer.Exit(1 if judged else 3)
+
+
+def _run(
+    samples: list[HeadSample],
+    settings: dict[str, Any],
+    *,
+    device: str,
+    output: Path | None,
+    overwrite: bool,
+    quiet: bool,
+) -> tuple[list[Any], list[dict[str, str]], float]:
+    """Judge every picture; what a journal beside `output` already holds is not asked again."""
+    import time
+
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headsight.errors import InputError, ResumeError
+    from headsight.eval.heads import judge
+    from headsight.files import Journal
+    from headsight.grounder import load
+
+    journal = None
+    done: dict[str, dict[str, Any]] = {}
+    if output is not None:
+        path = output.with_name(output.name + ".journal")
+        if output.exists() and not overwrite:
+            raise InputError(f"{output} exists. Choose another --output, or give --overwrite.")
+        if overwrite and path.exists():
+            path.unlink()
+        journal = Journal(path)
+        if not journal.records:
+            journal.add({"settings": settings})
+        if journal.records[0].get("settings") != settings:
+            raise ResumeError(f"{path} was made with other settings. Give --overwrite to start again.")
+        done = {r["image"]: r for r in journal.records[1:]}
+    grounder = load(str(settings["model"]), device=device)
+    judged, failures, times = [], [], []
+    console = Console(stderr=True)
+    with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
+        for sample in progress.track(samples, description="pictures"):
+            key = str(sample.image)
+            try:
+                if key not in done:
+                    began = time.perf_counter()
+                    found = _ask(grounder, sample, bool(settings["constrain"]))
+                    record = {"image": key, "seconds": time.perf_counter() - began, **_pack(found)}
+                    done[key] = record
+                    if journal is not None:
+                        journal.add(record)
+                times.append(float(done[key]["seconds"]))
+                judged.append(judge(_unpack(done[key], sample.image_wh), sample))
+            except HeadsightError as error:
+                failures.append({"image": key, "error": str(error)})
+    if journal is not None:
+        journal.close()
+    return judged, failures, float(np.median(times)) if times else float("nan")
+
+
+def _ask(grounder: Grounder, sample: HeadSample, constrain: bool) -> Detections:
+    if sample.words is not None:
+        return grounder.ground(sample.image, sample.words, constrain=constrain)
+    return grounder.heads(sample.image, constrain=constrain)
+
+
+def _pack(found: Detections) -> dict[str, Any]:
+    rotations = None if found.rotations is None else found.rotations.tolist()
+    return {
+        "boxes": found.boxes.tolist(),
+        "scores": found.scores.tolist(),
+        "rotations": rotations,
+        "exchanges": [e.to_dict() for e in found.exchanges],
+    }
+
+
+def _unpack(record: dict[str, Any], image_wh: tuple[int, int]) -> Detections:
+    import numpy as np
+
+    from headsight.detections import Detections, Exchange
+
+    number = len(record["boxes"])
+    rotations = record["rotations"]
+    return Detections(
+        np.array(record["boxes"], np.float64).reshape(-1, 4),
+        np.array(record["scores"], np.float64),
+        np.zeros(number, np.int64),
+        ("head",),
+        image_wh,
+        rotations=None if rotations is None else np.array(rotations, np.float64).reshape(-1, 3, 3),
+        exchanges=tuple(Exchange(**e) for e in record["exchanges"]),
+    )
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from headsight import __version__
+
+    return {"headsight": __version__, "torch": version("torch"), "transformers": version("transformers")}
+
+
+def _plain(value: Any) -> Any:
+    """NaN as null, so that the JSON is valid everywhere."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, float) and value != value:
+        return None
+    return value
+
+
+def _show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    figures = result["figures"]
+    table = Table(title=f"{result['settings']['data']}: {figures['pictures']} pictures")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, value in figures.items():
+        if isinstance(value, dict) or name == "pictures":
+            continue
+        span = figures.get("interval", {}).get(name)
+        table.add_row(
+            name,
+            "-" if value is None else f"{value:.3f}",
+            "" if not span else f"{span[0]:.3f} to {span[1]:.3f}",
+        )
+    for name, row in figures["recall_by_size"].items():
+        if row["recall"] is not None:
+            table.add_row(f"recall, {name} ({row['heads']:.0f})", f"{row['recall']:.3f}", "")
+    for kind, row in figures["answers"].items():
+        table.add_row(f"{kind} answers not strict ({row['asked']})", f"{row['not_strict']:.3%}", "")
+    table.add_row("seconds a picture (median)", f"{result['seconds_per_picture']:.2f}", "")
+    Console().print(table)

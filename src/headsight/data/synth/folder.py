@@ -1,0 +1,219 @@
+"""A folder of scenes: pictures, COCO annotations, a contact sheet, a journal to resume by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from headsight.data.synth.assets import load_assets
+from headsight.data.synth.backdrop import list_pictures
+from headsight.data.synth.config import Scene, SceneConfig
+from headsight.data.synth.iterate import iterate_scenes
+from headsight.data.synth.people import LANDMARKS
+from headsight.errors import InputError, ResumeError
+from headsight.geometry.rotations import matrix_to_ypr
+
+__all__ = ["coco_annotations", "write_scenes"]
+
+JOURNAL = "journal.jsonl"
+LEAST_VISIBLE = 0.2
+"""A head of which less is seen is written with `ignore` set: it counts neither way."""
+SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL = 6, 4, 240
+
+
+def write_scenes(
+    folder: Path,
+    config: SceneConfig,
+    n: int,
+    *,
+    seed: int = 0,
+    workers: int = 0,
+    quality: int = 90,
+    overwrite: bool = False,
+    resume: bool = False,
+    on_scene: Callable[[int], None] | None = None,
+) -> Path:
+    """Write `n` scenes and return the path of `annotations.json`.
+
+    Each picture is finished before its line goes into the journal, so a killed job goes on where it
+    stopped. `on_scene` is called with the number of scenes that are there.
+
+    Raises:
+        InputError: the folder holds something and neither `overwrite` nor `resume` is given.
+        ResumeError: the folder's journal was written with other settings.
+    """
+    if config.assets:
+        load_assets(config.assets)  # fail before anything is written
+    list_pictures(config.backgrounds)
+    header = {"schema": "headsight.scenes/1", "seed": seed, "config": _hash(config, seed, quality)}
+    done = _open_folder(folder, header, overwrite=overwrite, resume=resume)
+    finished = {record["index"] for record in done}
+    if on_scene:
+        on_scene(len(finished))
+    with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
+        for index, scene in iterate_scenes(config, n, workers=workers, seed=seed, skip=finished):
+            name = f"images/{index:06d}.jpg"
+            _save(Image.fromarray(scene.image), folder / name, quality)
+            record = {"index": index, "file_name": name, **coco_annotations(scene)}
+            journal.write(json.dumps(record) + "\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+            done.append(record)
+            if on_scene:
+                on_scene(len(done))
+    kept = sorted((r for r in done if r["index"] < n), key=lambda r: int(r["index"]))
+    target = folder / "annotations.json"
+    _write_text(target, json.dumps(_document(kept, header)))
+    _contact_sheet([folder / r["file_name"] for r in kept], folder / "contact_sheet.jpg")
+    return target
+
+
+def coco_annotations(scene: Scene) -> dict[str, Any]:
+    """Size and annotations (without ids) of one scene, JSON-ready."""
+    ypr = matrix_to_ypr(scene.rotations)[0]
+    annotations = []
+    for k, head in enumerate(scene.to_dict()["heads"]):
+        x1, y1, x2, y2 = scene.boxes[k]
+        marks = np.round(scene.landmarks[k], 2)
+        annotations.append(
+            {
+                "category_id": 1,
+                "iscrowd": 0,
+                "ignore": int(head["visible"] < LEAST_VISIBLE),
+                "bbox": [round(float(v), 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+                "area": round(float((x2 - x1) * (y2 - y1)), 2),
+                "head_pose": {
+                    name: round(float(v), 3)
+                    for name, v in zip(("yaw_deg", "pitch_deg", "roll_deg"), ypr[k], strict=True)
+                },
+                "rotation": np.round(scene.rotations[k], 6).tolist(),
+                "keypoints": marks.ravel().tolist(),
+                "num_keypoints": int((marks[:, 2] > 0).sum()),
+                "visible": head["visible"],
+                "bbox_full": head["box_full"],
+                "person_box": head["person_box"],
+                "attributes": {
+                    name: head[name]
+                    for name in (
+                        "hat", "hat_color", "hard_hat", "hair", "hair_color", "glasses",
+                        "clothes_color", "gender", "beard", "distance",
+                    )
+                },
+            }
+        )  # fmt: skip
+    h, w = scene.image.shape[:2]
+    return {"width": w, "height": h, "kind": scene.kind, "annotations": annotations}
+
+
+def _document(records: list[dict[str, Any]], header: dict[str, Any]) -> dict[str, Any]:
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for record in records:
+        images.append(
+            {
+                "id": record["index"],
+                "file_name": record["file_name"],
+                "width": record["width"],
+                "height": record["height"],
+                "kind": record["kind"],
+            }
+        )
+        for annotation in record["annotations"]:
+            entry = {"id": len(annotations) + 1, "image_id": record["index"], **annotation}
+            annotations.append(entry)
+    category = {"id": 1, "name": "head", "keypoints": list(LANDMARKS), "skeleton": []}
+    info = {"description": "Scenes rendered by headsight", "pose_convention": "cv", **header}
+    return {
+        "info": info,
+        "images": images,
+        "annotations": annotations,
+        "categories": [category],
+    }
+
+
+def _open_folder(
+    folder: Path, header: dict[str, Any], *, overwrite: bool, resume: bool
+) -> list[dict[str, Any]]:
+    """Make the folder ready; what an earlier run finished in it."""
+    journal = folder / JOURNAL
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{str(folder)!r} is a file, but a folder for the scenes is expected.")
+    if journal.exists() and resume:
+        return _read_journal(journal, header)
+    if folder.exists() and any(folder.iterdir()):
+        if not overwrite:
+            raise InputError(
+                f"Folder {str(folder)!r} is not empty. Choose another --out, or give --overwrite to"
+                " start anew or --resume to go on."
+            )
+        for old in (*folder.glob("images/*.jpg"), *folder.glob("*.json*"), *folder.glob("*.jpg")):
+            old.unlink()
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    _write_text(journal, json.dumps(header) + "\n")
+    return []
+
+
+def _read_journal(journal: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
+    text = journal.read_text("utf-8")
+    lines = text.splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) < len(lines):  # the last line was torn by a kill
+        _write_text(journal, "".join(whole))
+    try:
+        records = [json.loads(line) for line in whole]
+    except json.JSONDecodeError as error:
+        raise ResumeError(
+            f"{journal} is damaged: {error}. Give --overwrite to start anew."
+        ) from error
+    if not records or records[0] != header:
+        raise ResumeError(
+            f"{journal} was written with other settings or another seed."
+            " Use the same ones, or give --overwrite to start anew."
+        )
+    return records[1:]
+
+
+def _hash(config: SceneConfig, seed: int, quality: int) -> str:
+    values = {k: str(v) for k, v in asdict(config).items()} | {
+        "seed": str(seed),
+        "quality": str(quality),
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _save(image: Image.Image, path: Path, quality: int) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        image.save(file, "JPEG", quality=quality)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _contact_sheet(pictures: list[Path], path: Path) -> None:
+    shown = pictures[: SHEET_COLUMNS * SHEET_ROWS]
+    rows = max(1, -(-len(shown) // SHEET_COLUMNS))
+    sheet = Image.new("RGB", (SHEET_COLUMNS * SHEET_CELL, rows * SHEET_CELL), (30, 30, 30))
+    for k, picture in enumerate(shown):
+        with Image.open(picture) as image:
+            image.thumbnail((SHEET_CELL, SHEET_CELL))
+            at = (k % SHEET_COLUMNS * SHEET_CELL, k // SHEET_COLUMNS * SHEET_CELL)
+            sheet.paste(image, at)
+    _save(sheet, path, 88)
