@@ -7,7 +7,8 @@ Ascend-Research/HeadPoseEstimation-WHENet); get it with
 
 The file is read with h5py and its EfficientNet-B0 is written out here in torch: TensorFlow's `same`
 padding (the odd pixel at the end), batch norm with eps 1e-3, and no drop-connect. Its angles are those
-of 300W-LP and CMU-HPE, which are ours.
+of 300W-LP and CMU-HPE, which are ours. One difference from the original, in its favour: where the yaw is
+near the back, its bins are counted from 0 to 360, so that one spread over -180 and 177 is not read as 0.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from headsight.errors import InputError, require
-from headsight.geometry.rotations import ypr_from, ypr_to_matrix
+from headsight.geometry.rotations import circular_mean_deg, ypr_from, ypr_to_matrix
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -36,6 +37,7 @@ SIDE = 224
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _STAGES = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6))
 """Blocks, stride of the first one, expansion."""
+_BACK_DEG = 135.0
 
 Weights = dict[str, Tensor]
 
@@ -64,11 +66,13 @@ def read(crops: Sequence[Image.Image]) -> Array:
 
 
 def _angle(features: Tensor, head: str, offset: float) -> NDArray[np.float64]:
-    """Expected value over bins of 3 degrees."""
+    """Expected value over bins of 3 degrees; yaws near the back are counted from 0 to 360."""
     weights = _weights()
     logits = features @ weights[f"{head}/kernel"] + weights[f"{head}/bias"]
-    bins = torch.arange(logits.shape[1], dtype=torch.float32)
-    return (logits.softmax(1) @ bins * 3 - offset).double().numpy()
+    shares = logits.double().softmax(1).numpy()
+    degrees = np.arange(shares.shape[1]) * 3.0 - offset
+    middle = circular_mean_deg(np.broadcast_to(degrees, shares.shape), shares)
+    return np.where(np.abs(middle) > _BACK_DEG, shares @ (degrees % 360), shares @ degrees)
 
 
 def _features(x: Tensor, weights: Weights) -> Tensor:

@@ -23,7 +23,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public name, imported when first asked for: `import headsight` alone loads nothing heavy."""
+    """The public name, imported when first asked for: `import headsight` loads nothing heavy."""
     if name not in _HOMES:
         raise AttributeError(f"module 'headsight' has no attribute {name!r}")
     from importlib import import_module

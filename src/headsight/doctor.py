@@ -1,6 +1,8 @@
-"""What is installed, on which device, and whether the shipped model answers about the shipped picture."""
+"""What is installed, on which device, and whether the model answers about the shipped picture."""
 
 from __future__ import annotations
+
+__all__ = ["SAMPLE", "Finding", "examine"]
 
 import platform
 import time
@@ -12,13 +14,15 @@ from pathlib import Path
 
 from headsight.errors import HeadsightError
 
-__all__ = ["SAMPLE", "Finding", "examine"]
-
 SAMPLE = Path(__file__).parent / "samples" / "astronaut.jpg"
 """The shipped picture: one head, facing the camera, its face near (222, 112)."""
 _FACE = (222.0, 112.0)
-_CORE = ("torch", "transformers", "numpy", "pillow", "safetensors")
-_EXTRAS = {"scenes": ("anny", "embreex"), "train": ("accelerate", "peft"), "supervision": ("supervision",)}
+_CORE = ("torch", "transformers", "numpy", "scipy", "pillow", "safetensors", "typer", "rich")
+_EXTRAS = {
+    "scenes": ("anny", "embreex"),
+    "train": ("accelerate", "peft"),
+    "supervision": ("supervision",),
+}
 
 
 @dataclass(frozen=True)
@@ -31,24 +35,34 @@ class Finding:
 
 
 def examine(model: str = "nano", *, device: str = "auto") -> list[Finding]:
-    """Everything worth knowing, one finding each; none of them raises."""
-    findings = [Finding("python", True, f"{platform.python_version()} on {platform.machine()}")]
-    findings += [Finding(name, *_installed(name)) for name in _CORE]
+    """Everything worth knowing, one finding each; what is broken is a finding, not an exception."""
+    from headsight import __version__
+
+    findings = [
+        Finding("headsight", True, __version__),
+        Finding("python", True, f"{platform.python_version()} on {platform.machine()}"),
+    ]
+    for name in _CORE:
+        found = _version(name)
+        said = found or f"not installed. Run: pip install {name}"
+        findings.append(Finding(name, found is not None, said))
     for extra, packages in _EXTRAS.items():
-        missing = [p for p in packages if not _installed(p)[0]]
-        said = "installed" if not missing else f"not installed (pip install 'headsight[{extra}]')"
+        is_there = all(_version(package) for package in packages)
+        said = "installed" if is_there else f"absent; pip install 'headsight[{extra}]' adds it"
         findings.append(Finding(f"extra {extra}", True, said))
-    findings.append(_guarded("torchvision", _torchvision))
-    findings.append(_guarded("device", lambda: _device(device)))
-    findings.append(_guarded(f"model {model}", lambda: _self_check(model, device)))
-    return findings
+    looks: dict[str, Callable[[], str]] = {
+        "torchvision": _torchvision,
+        "device": lambda: _device(device),
+        f"model {model}": lambda: _self_check(model, device),
+    }
+    return findings + [_guarded(name, look) for name, look in looks.items()]
 
 
-def _installed(name: str) -> tuple[bool, str]:
+def _version(package: str) -> str | None:
     try:
-        return True, version(name)
+        return version(package)
     except PackageNotFoundError:
-        return False, f"not installed. Run: pip install {name}"
+        return None
 
 
 def _guarded(name: str, look: Callable[[], str]) -> Finding:
@@ -56,17 +70,19 @@ def _guarded(name: str, look: Callable[[], str]) -> Finding:
         return Finding(name, True, look())
     except HeadsightError as error:
         return Finding(name, False, str(error))
+    except Exception as error:  # a broken installation fails in any way; telling which is the job
+        return Finding(name, False, f"{type(error).__name__}: {error}")
 
 
 def _torchvision() -> str:
-    """A torchvision built for another torch breaks transformers' picture processors when it is imported."""
+    """A torchvision built for another torch breaks transformers' picture processors."""
     if find_spec("torchvision") is None:
         return "absent, as it should be"
     try:
         import torchvision  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
         raise HeadsightError(
-            f"installed but broken ({error}). It does not fit this torch and breaks transformers."
+            f"installed but broken ({error}). It does not fit this torch, and breaks transformers."
             " Run: pip uninstall torchvision"
         ) from error
     return f"{torchvision.__version__}, works"
@@ -78,7 +94,9 @@ def _device(device: str) -> str:
     from headsight.models.grounding.adapter import resolve_device
 
     chosen = resolve_device(device)
-    return f"{chosen} ({torch.get_num_threads()} CPU threads)"
+    if chosen.type == "cuda":
+        return f"{chosen} ({torch.cuda.get_device_name(chosen)})"
+    return f"{chosen} ({torch.get_num_threads()} threads)"
 
 
 def _self_check(model: str, device: str) -> str:
@@ -90,10 +108,13 @@ def _self_check(model: str, device: str) -> str:
     found = grounder.heads(SAMPLE)
     seconds = time.perf_counter() - loaded
     x, y = _FACE
-    hits = [b for b in found.boxes if b[0] < x < b[2] and b[1] < y < b[3]]
-    if not hits:
+    if not any(x0 < x < x1 and y0 < y < y1 for x0, y0, x1, y1 in found.boxes):
         raise HeadsightError(
-            f"the model found {len(found)} heads in {SAMPLE.name}, but not the one at ({x:.0f}, {y:.0f})."
-            " Its weights may be damaged: reinstall headsight."
+            f"it found {len(found)} heads in the shipped picture {SAMPLE.name}, but not the one at"
+            f" ({x:.0f}, {y:.0f}). The weights may be damaged or of an untrained model: reinstall"
+            " headsight, or choose another --model."
         )
-    return f"found the head in {SAMPLE.name} in {seconds:.2f} s (loaded in {loaded - began:.2f} s)"
+    return (
+        f"found the head in the shipped picture in {seconds:.2f} s"
+        f" (loaded in {loaded - began:.2f} s)"
+    )

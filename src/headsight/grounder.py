@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["Grounder", "load"]
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
 
     from headsight.detections import Detections
     from headsight.models.base import VLM, Reply
-
-__all__ = ["Grounder", "load"]
+    from headsight.tasks.tiling import Tiles
 
 
 class Grounder:
@@ -24,21 +25,31 @@ class Grounder:
         self.vlm = vlm
 
     def heads(
-        self, source: PictureSource | Picture, *, poses: bool = True, constrain: bool = False
+        self,
+        source: PictureSource | Picture,
+        *,
+        poses: bool = True,
+        constrain: bool = False,
+        tiles: Tiles = 1,
     ) -> Detections:
         """Every head with its box and, unless `poses` is False, its yaw, pitch and roll.
 
+        With `tiles` (2, 3, ... or "auto") a large picture is also looked at in parts, for small
+        heads; `constrain` lets the model write well-formed answers only.
+
         Raises:
             ImageError: the picture cannot be opened.
+            InputError: `tiles` is out of range.
         """
         from headsight.tasks.heads import find_heads
 
-        return find_heads(self.vlm, open_picture(source), poses=poses, constrain=constrain)
+        picture = open_picture(source)
+        return find_heads(self.vlm, picture, poses=poses, constrain=constrain, tiles=tiles)
 
     def pose(
         self,
         source: PictureSource | Picture,
-        box: Sequence[float] | Float[NDArray[Any], "*n 4"],
+        box: Sequence[float] | Sequence[Sequence[float]] | Float[NDArray[Any], "*n 4"],
         *,
         constrain: bool = False,
     ) -> Detections:
@@ -50,9 +61,15 @@ class Grounder:
         """
         import numpy as np
 
+        from headsight.errors import InputError
         from headsight.tasks.pose import find_poses
 
-        boxes = np.asarray(box, np.float64)
+        try:
+            boxes = np.asarray(box, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"The box {box!r} is not four numbers; expected x0, y0, x1, y1 in pixels."
+            ) from error
         return find_poses(self.vlm, open_picture(source), np.atleast_2d(boxes), constrain=constrain)
 
     def ground(
@@ -69,7 +86,7 @@ class Grounder:
         return ground(self.vlm, open_picture(source), words, constrain=constrain)
 
     def ask(self, source: PictureSource | Picture, *prompts: str) -> list[Reply]:
-        """The model's own words to your own questions, nothing added and nothing read into them."""
+        """The model's own words to your own questions, with nothing added to either."""
         return self.vlm.answer(open_picture(source), prompts)
 
     def __repr__(self) -> str:

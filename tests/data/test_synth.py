@@ -13,12 +13,14 @@ from headsight.data.synth.assets import load_assets
 from headsight.data.synth.bodies import Bodies, coarsened, quads_to_triangles, smooth_normals
 from headsight.data.synth.config import SceneConfig
 from headsight.errors import ConfigError, HeadsightError, InputError, ResumeError
-from headsight.geometry.rotations import geodesic_deg, ypr_to_matrix
+from headsight.geometry.rotations import geodesic_deg, matrix_to_ypr, ypr_to_matrix
 
 pytest.importorskip("anny", reason="scenes need the package anny: pip install 'headsight[scenes]'")
-pytest.importorskip("embreex", reason="scenes need the package embreex: pip install 'headsight[scenes]'")
+pytest.importorskip(
+    "embreex", reason="scenes need the package embreex: pip install 'headsight[scenes]'"
+)
 
-from headsight.data.synth import (  # noqa: E402
+from headsight.data.synth import (
     LANDMARKS,
     Scene,
     iterate_scenes,
@@ -67,13 +69,16 @@ class TestTruth:
     def test_rotations_are_rotations(self, scenes: list[Scene]) -> None:
         r = np.concatenate([s.rotations for s in scenes])
         # The joint transforms are held in float32.
-        np.testing.assert_allclose(r @ r.swapaxes(1, 2), np.broadcast_to(np.eye(3), r.shape), atol=1e-5)
+        np.testing.assert_allclose(
+            r @ r.swapaxes(1, 2), np.broadcast_to(np.eye(3), r.shape), atol=1e-5
+        )
         np.testing.assert_allclose(np.linalg.det(r), 1, atol=1e-5)
 
     def test_landmarks_turn_with_the_labels(self, bodies: Bodies) -> None:
         """A similarity fit of the posed landmarks to the unposed ones gives the rotation of the label."""
+        from headsight.data.synth.landmarks import NEUTRAL_PITCH_DEG
         from headsight.data.synth.looks import random_look
-        from headsight.data.synth.people import NEUTRAL_PITCH_DEG, build_person
+        from headsight.data.synth.people import build_person
 
         rng = np.random.default_rng(0)
         look = random_look(rng, bodies, None, "train")
@@ -94,36 +99,32 @@ class TestTruth:
 
     def test_signs_in_the_picture(self, bodies: Bodies) -> None:
         """Yaw > 0 moves the nose to the image left, pitch > 0 up, roll > 0 turns the eyes clockwise."""
-        clean = SceneConfig(image_wh=(96, 96), portrait_share=1.0, finish=0.0)
-        seen = {"yaw": 0, "pitch": 0, "roll": 0}
+        clean = SceneConfig(image_wh=(64, 64), portrait_share=1.0, finish=0.0)
         names = list(LANDMARKS)
-        for index in range(40):
+        rows = []
+        for index in range(24):
             s = render_scene(11, index, clean)
-            if not len(s.boxes):
-                continue
             marks = dict(zip(names, s.landmarks[0, :, :2], strict=True))
-            r = s.rotations[0]
-            face = -r[:, 2]
-            if face[2] > -0.6:
+            yaw, pitch, roll = matrix_to_ypr(s.rotations[0])[0]
+            if abs(yaw) > 50:
                 continue
             eyes = (marks["left_eye_outer"] + marks["right_eye_outer"]) / 2
             mouth = (marks["left_mouth"] + marks["right_mouth"]) / 2
-            middle = (eyes + mouth) / 2
-            side = marks["left_eye_outer"] - marks["right_eye_outer"]  # the person's left is image right
-            unit = side / np.linalg.norm(side)
-            nose = float((marks["nose_tip"] - middle) @ unit)
-            if abs(face[0]) > 0.3:
-                assert np.sign(nose) == np.sign(face[0] * unit[0]), index
-                seen["yaw"] += 1
-            if abs(r[1, 0]) > 0.2:
-                assert np.sign(side[1]) == np.sign(r[1, 0]), index
-                seen["roll"] += 1
-            if abs(face[1]) > 0.35:
-                tilt = float((marks["nose_tip"] - middle) @ np.array([-unit[1], unit[0]]))
-                size = float(np.linalg.norm(mouth - eyes))
-                assert (tilt / size > 0.2) == (face[1] > 0), (index, tilt / size, face)
-                seen["pitch"] += 1
-        assert min(seen.values()) >= 2, seen
+            side = (
+                marks["left_eye_outer"] - marks["right_eye_outer"]
+            )  # the person's left is image right
+            across, down = (
+                side / np.linalg.norm(side),
+                np.array([-side[1], side[0]]) / np.linalg.norm(side),
+            )
+            nose = (marks["nose_tip"] - (eyes + mouth) / 2) / np.linalg.norm(mouth - eyes)
+            rows.append(
+                (yaw, -nose @ across, pitch, -nose @ down, roll, np.arctan2(side[1], side[0]))
+            )
+        assert len(rows) >= 12
+        table = np.array(rows)
+        for k, name in ((0, "yaw"), (2, "pitch"), (4, "roll")):
+            assert np.corrcoef(table[:, k], table[:, k + 1])[0, 1] > 0.8, name
 
     def test_box_holds_the_landmarks(self, scenes: list[Scene]) -> None:
         for s in scenes:
@@ -133,9 +134,9 @@ class TestTruth:
                 assert (marks[:, :2] <= box[2:] + slack).all()
 
     def test_crowded_heads_hide_one_another(self, bodies: Bodies) -> None:
-        crowd = SceneConfig(image_wh=(128, 128), crowd_share=1.0)
-        visible = np.concatenate([render_scene(5, i, crowd).visible for i in range(4)])
-        assert len(visible) > 12
+        crowd = SceneConfig(image_wh=(96, 96), crowd_share=1.0)
+        visible = np.concatenate([render_scene(5, i, crowd).visible for i in range(2)])
+        assert len(visible) > 5
         assert visible.min() < 0.9
         assert np.median(visible) > 0.8
 
@@ -190,7 +191,9 @@ class TestFolder:
         target = write_scenes(tmp_path / "out", SMALL, 3, seed=1, on_scene=counts.append)
         whole = json.loads(target.read_text("utf-8"))
         assert counts == [0, 1, 2, 3]
-        assert [i["file_name"] for i in whole["images"]] == [f"images/{k:06d}.jpg" for k in range(3)]
+        assert [i["file_name"] for i in whole["images"]] == [
+            f"images/{k:06d}.jpg" for k in range(3)
+        ]
         scene = render_scene(1, 0, SMALL)
         mine = [a for a in whole["annotations"] if a["image_id"] == 0]
         assert len(mine) == len(scene.boxes)
@@ -234,11 +237,10 @@ class TestErrors:
             {"head_px": (1.0, 5.0)},
             {"crowd_share": 0.8, "portrait_share": 0.5},
             {"photo_share": 2.0},
-            {"split": "test"},
         ],
     )
     def test_settings_that_cannot_be(self, wrong: dict[str, object]) -> None:
-        with pytest.raises(ConfigError, match="but|add up"):
+        with pytest.raises(ConfigError, match=r"but|add up"):
             SceneConfig(**wrong)  # type: ignore[arg-type]
 
     def test_assets_folder_without_assets(self, tmp_path: Path) -> None:
@@ -274,7 +276,9 @@ class TestErrors:
             (["--assets", str(tmp_path / "none")], "Assets folder"),
         ):
             with pytest.raises(SystemExit) as left:
-                main(["scenes", "--out", str(tmp_path / "out"), "--n", "1", "--workers", "0", *words])
+                main(
+                    ["scenes", "--out", str(tmp_path / "out"), "--n", "1", "--workers", "0", *words]
+                )
             assert left.value.code == 2
             assert message in capsys.readouterr().err
         assert not list((tmp_path / "out").rglob("*.jpg"))
@@ -282,7 +286,10 @@ class TestErrors:
 
 class TestMeshes:
     def test_quads_become_triangles(self) -> None:
-        assert quads_to_triangles(np.array([[0, 1, 2, 3]], np.int32)).tolist() == [[0, 1, 2], [0, 2, 3]]
+        assert quads_to_triangles(np.array([[0, 1, 2, 3]], np.int32)).tolist() == [
+            [0, 1, 2],
+            [0, 2, 3],
+        ]
 
     def test_normal_of_a_flat_square(self) -> None:
         points = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [9, 9, 9]], np.float32)

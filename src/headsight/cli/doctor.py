@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+__all__ = ["doctor"]
+
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
-__all__ = ["doctor"]
+from headsight.cli import options
 
 
 def doctor(
-    model: Annotated[str, typer.Option("--model", help="Name of a model, or a local folder.")] = "nano",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    model: options.Model = "nano",
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> None:
-    """Check what is installed, which device is used, and whether the model answers; 1 where something is broken.
+    """Check packages, device and model, and find the head in the shipped picture.
+
+    Leaves with 1 where something is broken; every such line says what to do.
 
     Examples:
-
       headsight doctor
-
       headsight doctor --model ./my-model --device cuda
     """
     from headsight.doctor import examine
 
     findings = examine(model, device=device)
+    is_good = all(finding.is_good for finding in findings)
     if as_json:
-        document = {"schema": "headsight.doctor/1", "findings": [asdict(f) for f in findings]}
+        document = {
+            "schema": "headsight.doctor/1",
+            "is_good": is_good,
+            "findings": [asdict(finding) for finding in findings],
+        }
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     else:
-        width = max(len(f.name) for f in findings)
+        width = max(len(finding.name) for finding in findings)
         for finding in findings:
             mark = "ok  " if finding.is_good else "FAIL"
             sys.stdout.write(f"{mark} {finding.name:<{width}}  {finding.said}\n")
-    if not all(f.is_good for f in findings):
+    if not is_good:
         raise typer.Exit(1)

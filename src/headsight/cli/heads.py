@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
-from headsight.cli import run
-
 __all__ = ["heads"]
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headsight.cli import options
+from headsight.cli.answer import answer_pictures
+
+if TYPE_CHECKING:
+    from headsight.tasks.tiling import Tiles
 
 
 def heads(
-    pictures: run.Pictures,
-    model: run.Model = "nano",
-    device: run.Device = "auto",
-    save: run.Save = None,
-    overwrite: run.Overwrite = False,
-    constrain: run.Constrain = False,
-    as_json: run.Json = False,
-    raw: run.Raw = False,
-    quiet: run.Quiet = False,
-    verbose: run.Verbose = False,
+    pictures: options.Pictures,
+    tiles: Annotated[
+        str,
+        typer.Option(
+            "--tiles", help="Look also at so many tiles a side, for small heads; or auto."
+        ),
+    ] = "1",
+    model: options.Model = "nano",
+    device: options.Device = "auto",
+    save: options.Save = None,
+    overwrite: options.Overwrite = False,
+    constrain: options.Constrain = False,
+    as_json: options.Json = False,
+    raw: options.Raw = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Find every head: box, yaw, pitch and roll.
 
     Examples:
-
       headsight heads photo.jpg
-
       headsight heads photo.jpg --save drawn.png
-
       headsight heads holiday/ --json > heads.json
+      headsight heads crowd.jpg --tiles auto
     """
-    run.answer_pictures(
+    number = _tiles(tiles)
+    answer_pictures(
         pictures,
-        lambda grounder, picture: grounder.heads(picture, constrain=constrain),
+        lambda grounder, picture: grounder.heads(picture, constrain=constrain, tiles=number),
         model=model, device=device, as_json=as_json, raw=raw, save=save,
         overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip
+
+
+def _tiles(text: str) -> Tiles:
+    """The option as the Python API takes it.
+
+    Raises:
+        InputError: not such a number.
+    """
+    if text == "auto":
+        return "auto"
+    from headsight.tasks.tiling import tile_count
+
+    return tile_count(int(text) if text.isdecimal() else text, (1, 1))  # type: ignore[arg-type]

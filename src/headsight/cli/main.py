@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+__all__ = ["COMMANDS", "main", "root_help"]
+
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-__all__ = ["COMMANDS", "main", "root_help"]
-
 COMMANDS: dict[str, tuple[str, str]] = {
     "heads": ("headsight.cli.heads:heads", "Find every head: box, yaw, pitch and roll."),
     "pose": ("headsight.cli.pose:pose", "Tell the yaw, pitch and roll of the head in a box."),
     "ground": ("headsight.cli.ground:ground", "Find what the words name."),
-    "doctor": ("headsight.cli.doctor:doctor", "Check what is installed and whether the model answers."),
+    "doctor": ("headsight.cli.doctor:doctor", "Check packages, device and model."),
     "eval heads": ("headsight.cli.eval:heads", "Measure boxes and poses on labelled pictures."),
     "scenes": ("headsight.cli.scenes:scenes", "Render labelled training pictures."),
     "train": ("headsight.cli.train:train", "Run a training recipe."),
 }
 """Command words, home of the function, and one line of help."""
+
+_HELP = ("--help", "-h")
+_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,41 +29,66 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     0 done; 1 some items failed; 2 wrong usage; 3 input unusable; 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name that cannot be printed must not end the run
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("--help", "-h"):
-        sys.stdout.write(root_help())
-        raise SystemExit(0 if words else 2)
-    if words[0] == "--version":
-        from headsight import __version__
-
-        sys.stdout.write(f"headsight {__version__}\n")
-        raise SystemExit(0)
-    name = next((n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS), None)
-    if name is None:
-        raise SystemExit(_no_such(words))
-    raise SystemExit(_call(name, words[len(name.split()) :]))
+    try:
+        code = _run(words)
+    except KeyboardInterrupt:
+        sys.stderr.write("headsight: interrupted\n")
+        code = _INTERRUPTED
+    raise SystemExit(code)
 
 
-def root_help() -> str:
-    """What `headsight --help` prints, made without importing anything heavy."""
-    width = max(map(len, COMMANDS))
+def root_help(group: str = "") -> str:
+    """What `headsight --help` prints, made without importing anything heavy.
+
+    With a `group`, only the commands whose first word it is.
+    """
+    shown = {n: line for n, (_, line) in COMMANDS.items() if not group or n.split()[0] == group}
+    width = max(map(len, shown))
     lines = [
         "Headsight: a picture and words go in, typed places come out.",
         "",
         "Usage: headsight COMMAND [ARGUMENTS]",
         "",
         "Commands:",
-        *(f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items()),
+        *(f"  {name:<{width}}  {line}" for name, line in shown.items()),
         "",
-        "  --version  Print the version.   --help  Print this.",
+        "  headsight COMMAND --help tells the options of a command; --version the version.",
         "",
         "Examples:",
         "  headsight heads photo.jpg --save drawn.png",
+        "  headsight pose photo.jpg --box 120,40,180,110",
         '  headsight ground photo.jpg "the man in the red shirt"',
-        "  headsight COMMAND --help",
+        "",
+        "Exit codes: 0 done, 1 some items failed, 2 wrong usage, 3 input unusable, 130 interrupted",
         "",
     ]
     return "\n".join(lines)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in _HELP:
+        (sys.stdout if words else sys.stderr).write(root_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        from headsight import __version__
+
+        sys.stdout.write(f"headsight {__version__}\n")
+        return 0
+    name = next((n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS), None)
+    if name is not None:
+        return _call(name, words[len(name.split()) :])
+    if any(n.split()[0] == words[0] for n in COMMANDS) and words[1:2] in (
+        [],
+        *([h] for h in _HELP),
+    ):
+        is_asked = len(words) > 1
+        (sys.stdout if is_asked else sys.stderr).write(root_help(words[0]))
+        return 0 if is_asked else 2
+    return _no_such(words)
 
 
 def _call(name: str, words: list[str]) -> int:
@@ -71,29 +99,36 @@ def _call(name: str, words: list[str]) -> int:
     home, _, function = COMMANDS[name][0].partition(":")
     command: Callable[..., Any] = getattr(import_module(home), function)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name=name)(command)
+    app.command(name=name, help=_help_text(command))(command)
     try:
         code = app(words, prog_name=f"headsight {name}", standalone_mode=False)
-    except KeyboardInterrupt:
-        sys.stderr.write("headsight: interrupted\n")
-        return 130
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    except typer.Exit as leave:
+        return leave.exit_code
     except HeadsightError as error:
         sys.stderr.write(f"headsight: {error}\n")
         return _exit_code(error)
-    except typer.Exit as leave:
-        return leave.exit_code
-    except typer.Abort:
-        return 130
     except Exception as error:
-        if not hasattr(error, "exit_code") or not hasattr(error, "format_message"):
+        if not hasattr(error, "format_message"):  # anything but wrong usage, as typer tells it
             raise
-        sys.stderr.write(f"headsight: {error.format_message()}\nSee: headsight {name} --help\n")
+        message = error.format_message()
+        sys.stderr.write(f"headsight: {message}\nSee: headsight {name} --help\n")
         return 2
     return code if isinstance(code, int) else 0
 
 
+def _help_text(command: Callable[..., Any]) -> str:
+    """The docstring, its examples one a line: the backspace keeps typer from wrapping them."""
+    import inspect
+
+    text, mark, examples = (inspect.getdoc(command) or "").partition("Examples:\n")
+    lines = [line for line in examples.splitlines() if line.strip()]
+    return text + "\n".join(["\b\n" + mark.strip(), *lines] if mark else [])
+
+
 def _exit_code(error: Exception) -> int:
-    """2 where the call itself is wrong (words, boxes, model names, settings), 3 where a file is unusable."""
+    """2 where the call is wrong (words, boxes, model names, settings), 3 where a file is."""
     from headsight.errors import ConfigError, InputError
 
     return 2 if isinstance(error, InputError | ConfigError) else 3
@@ -102,7 +137,8 @@ def _exit_code(error: Exception) -> int:
 def _no_such(words: Sequence[str]) -> int:
     import difflib
 
-    near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+    asked = " ".join(words[:2]) if any(n.startswith(f"{words[0]} ") for n in COMMANDS) else words[0]
+    near = difflib.get_close_matches(asked, COMMANDS, n=1)
     hint = f"Did you mean '{near[0]}'?" if near else "See: headsight --help"
-    sys.stderr.write(f"headsight: no command '{words[0]}'. {hint}\n")
+    sys.stderr.write(f"headsight: no command '{asked}'. {hint}\n")
     return 2

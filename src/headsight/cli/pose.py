@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+__all__ = ["pose"]
+
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headsight.cli import run
+from headsight.cli import options
+from headsight.cli.answer import answer_pictures
 
 if TYPE_CHECKING:
     from headsight.detections import Detections
     from headsight.grounder import Grounder
     from headsight.picture import Picture
 
-__all__ = ["pose"]
-
 
 def pose(
-    pictures: run.Pictures,
+    pictures: options.Pictures,
     box: Annotated[
-        list[str], typer.Option("--box", help="x0,y0,x1,y1 in pixels; may be given several times.")
+        list[str],
+        typer.Option("--box", metavar="X0,Y0,X1,Y1", help="In pixels; may be given several times."),
     ],
-    model: run.Model = "nano",
-    device: run.Device = "auto",
-    save: run.Save = None,
-    overwrite: run.Overwrite = False,
-    constrain: run.Constrain = False,
-    as_json: run.Json = False,
-    raw: run.Raw = False,
-    quiet: run.Quiet = False,
-    verbose: run.Verbose = False,
+    model: options.Model = "nano",
+    device: options.Device = "auto",
+    save: options.Save = None,
+    overwrite: options.Overwrite = False,
+    constrain: options.Constrain = False,
+    as_json: options.Json = False,
+    raw: options.Raw = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Tell the yaw, pitch and roll of the head in a box; the whole picture is looked at.
 
     Examples:
-
       headsight pose photo.jpg --box 120,40,180,110
-
       headsight pose photo.jpg --box 120,40,180,110 --box 300,52,371,140 --json
     """
     import numpy as np
@@ -50,7 +50,7 @@ def pose(
         boxes = [parse_box_text(text, image_wh=picture.image_wh) for text in box]
         return grounder.pose(picture, np.stack(boxes), constrain=constrain)
 
-    run.answer_pictures(
+    answer_pictures(
         pictures,
         ask,
         model=model, device=device, as_json=as_json, raw=raw, save=save,

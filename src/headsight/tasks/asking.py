@@ -1,4 +1,4 @@
-"""Asking a model and reading its answer: the one place where a reply becomes values and a record."""
+"""Asking a model and reading its answer: where a reply becomes values and a record."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def ask(
     max_new_tokens: int | None = None,
 ) -> list[tuple[Answer, Exchange]]:
     """Each answer as it was read (boxes in pixels of the picture), with the words behind it."""
+    if not prompts:
+        return []
     options = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
     grammar = spec if constrain else None
     replies = vlm.answer(picture, prompts, grammar=grammar, **options)

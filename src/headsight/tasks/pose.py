@@ -1,6 +1,11 @@
-"""A box to a head pose: the box goes into the question, the whole picture is looked at (HPE-CogVLM, arXiv 2406.01914)."""
+"""A box to a head pose: the box stands in the question, the whole picture is looked at.
+
+After HPE-CogVLM (arXiv:2406.01914); the wording is ours, because the paper's could not be read.
+"""
 
 from __future__ import annotations
+
+__all__ = ["find_poses", "with_poses"]
 
 from dataclasses import replace
 from typing import Any
@@ -14,71 +19,107 @@ from headsight.errors import InputError
 from headsight.geometry.boxes import clip_boxes
 from headsight.geometry.rotations import ypr_to_matrix
 from headsight.language import prompts
+from headsight.language.answer import Answer
 from headsight.language.codec import encode
 from headsight.models.base import VLM
 from headsight.picture import Picture
 from headsight.tasks.asking import BOXES, POSE, POSE_TOKENS, ask
 
-__all__ = ["find_poses", "with_poses"]
-
 
 def find_poses(
     vlm: VLM, picture: Picture, boxes: Float[NDArray[Any], "n 4"], *, constrain: bool = False
 ) -> Detections:
-    """The pose of the head in each box, in their order; the picture is encoded once for all of them.
+    """The pose of the head in each box, in their order; the picture is encoded once for all.
+
+    Boxes are cut at the border. The score is how sure the model was of the three angles, 0 where
+    its answer could not be read.
 
     Raises:
         InputError: a box that is not four numbers, has no area or lies outside the picture.
     """
-    boxes = _checked(np.asarray(boxes, np.float64), picture.image_wh)
-    number = len(boxes)
+    inside = _checked(np.asarray(boxes, np.float64), picture.image_wh)
+    number = len(inside)
     places = Detections(
-        boxes, np.ones(number), np.zeros(number, np.int64), ("head",), picture.image_wh, picture=picture
+        inside,
+        np.ones(number),
+        np.zeros(number, np.int64),
+        ("head",),
+        picture.image_wh,
+        picture=picture,
     )
     asked = with_poses(vlm, places, constrain=constrain)
-    return replace(asked, scores=np.array(asked.attributes["pose_confidence"], np.float64).reshape(-1))
+    return replace(asked, scores=np.array(asked.attributes["pose_confidence"], np.float64))
 
 
 def with_poses(vlm: VLM, places: Detections, *, constrain: bool = False) -> Detections:
-    """`places` with a rotation each (NaN where the answer could not be read) and `pose_confidence`."""
+    """`places` with a rotation each, NaN where the answer could not be read.
+
+    Adds the attributes `pose_confidence` (in [0, 1]) and `pose_reading` ("strict", "recovered", or
+    why the answer could not be read).
+
+    Raises:
+        InputError: the detections hold no picture.
+    """
     picture = places.picture
     if picture is None:
         raise InputError("These detections hold no picture to ask about. Keep their `picture`.")
     questions = [
-        prompts.head_pose(encode(box[None], BOXES, image_wh=places.image_wh)) for box in places.boxes
+        prompts.head_pose(encode(box[None], BOXES, image_wh=places.image_wh))
+        for box in places.boxes
     ]
     asked = ask(vlm, picture, questions, POSE, constrain=constrain, max_new_tokens=POSE_TOKENS)
+    answers = [answer for answer, _ in asked]
     rotations = np.full((len(places), 3, 3), np.nan)
-    confidence = []
-    for row, (answer, _) in enumerate(asked):
+    for row, answer in enumerate(answers):
         if answer.is_valid and answer.value is not None:
             rotations[row] = ypr_to_matrix(np.asarray(answer.value, np.float64))
-        confidence.append(float(answer.confidence or 0.0) if answer.is_valid else 0.0)
     return replace(
         places,
         rotations=rotations,
-        attributes={**places.attributes, "pose_confidence": tuple(confidence)},
+        attributes={
+            **places.attributes,
+            "pose_confidence": tuple(map(_confidence, answers)),
+            "pose_reading": tuple(map(_reading, answers)),
+        },
         exchanges=places.exchanges + tuple(exchange for _, exchange in asked),
     )
 
 
-def _checked(boxes: NDArray[np.float64], image_wh: tuple[int, int]) -> NDArray[np.float64]:
+def _confidence(answer: Answer) -> float:
+    """In [0, 1]; 1 where the model tells no probabilities."""
+    if not answer.is_valid:
+        return 0.0
+    return 1.0 if answer.confidence is None else min(max(float(answer.confidence), 0.0), 1.0)
+
+
+def _reading(answer: Answer) -> str:
+    if answer.strict:
+        return "strict"
+    return "recovered" if answer.is_valid else str(answer.failure)
+
+
+def _checked(
+    boxes: Float[NDArray[Any], ...], image_wh: tuple[int, int]
+) -> Float[NDArray[Any], "n 4"]:
+    """The part of each box that lies inside the picture."""
     if boxes.ndim == 1 and boxes.shape == (4,):
         boxes = boxes[None]
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise InputError(
-            f"The boxes have shape {boxes.shape} or hold NaN, but n x 4 numbers x0, y0, x1, y1 in pixels are needed."
+            f"The boxes have shape {boxes.shape} or hold NaN, but n x 4 numbers x0, y0, x1, y1 in"
+            " pixels are needed."
         )
     inside = np.asarray(clip_boxes(boxes, image_wh))
     for box, rest in zip(boxes, inside, strict=True):
         corners = ", ".join(f"{v:g}" for v in box)
         if not (box[0] < box[2] and box[1] < box[3]):
             raise InputError(
-                f"The box ({corners}) has no area; expected x0 < x1 and y0 < y1. Check the order of its numbers."
+                f"The box ({corners}) has no area; expected x0 < x1 and y0 < y1. Check the order of"
+                " its numbers."
             )
         if not (rest[0] < rest[2] and rest[1] < rest[3]):
             raise InputError(
-                f"The box ({corners}) lies outside the picture, which is {image_wh[0]} pixels wide and"
-                f" {image_wh[1]} high. Give pixels of the original picture."
+                f"The box ({corners}) lies outside the picture, which is {image_wh[0]} pixels wide"
+                f" and {image_wh[1]} high. Give pixels of the original picture."
             )
     return inside

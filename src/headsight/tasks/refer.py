@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+__all__ = ["ask_boxes", "ground"]
+
+from typing import Any
+
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
 
 from headsight.detections import Detections
-from headsight.geometry.boxes import clip_boxes
+from headsight.geometry.boxes import box_area, clip_boxes
 from headsight.language import prompts
+from headsight.language.answer import Answer
 from headsight.models.base import VLM
 from headsight.picture import Picture
 from headsight.tasks.asking import BOXES, ask
-
-__all__ = ["ask_boxes", "ground"]
 
 
 def ground(vlm: VLM, picture: Picture, words: str, *, constrain: bool = False) -> Detections:
@@ -27,20 +32,29 @@ def ground(vlm: VLM, picture: Picture, words: str, *, constrain: bool = False) -
 def ask_boxes(
     vlm: VLM, picture: Picture, prompt: str, *, label: str, constrain: bool = False
 ) -> Detections:
-    """The boxes that the answer to `prompt` holds, cut at the border; the answer's confidence is their score."""
+    """The boxes that the answer to `prompt` holds, cut at the border of the picture.
+
+    The score of a box is how sure the model was of its four numbers.
+    """
     [(answer, exchange)] = ask(vlm, picture, [prompt], BOXES, constrain=constrain)
     is_usable = answer.is_valid and answer.value is not None
-    boxes = np.asarray(answer.value, np.float64) if is_usable else np.zeros((0, 4))
-    boxes = np.asarray(clip_boxes(boxes, picture.image_wh))
-    scores = np.array(answer.item_confidences or [answer.confidence or 1.0] * len(boxes))
-    has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    number = int(has_area.sum())
+    read = np.asarray(answer.value, np.float64) if is_usable else np.zeros((0, 4))
+    boxes = np.asarray(clip_boxes(read, picture.image_wh))
+    has_area = np.asarray(box_area(boxes)) > 0
     return Detections(
         boxes[has_area],
-        scores[: len(boxes)][has_area].clip(0, 1),
-        np.zeros(number, np.int64),
+        _scores(answer, len(boxes))[has_area],
+        np.zeros(int(has_area.sum()), np.int64),
         (label,),
         picture.image_wh,
         exchanges=(exchange,),
         picture=picture,
     )
+
+
+def _scores(answer: Answer, number: int) -> Float[NDArray[Any], " n"]:
+    """One score a box; 1 where the model tells no probabilities."""
+    each = answer.item_confidences
+    if each is not None and len(each) == number:
+        return np.array(each, np.float64).clip(0, 1)
+    return np.full(number, 1.0 if answer.confidence is None else answer.confidence).clip(0, 1)

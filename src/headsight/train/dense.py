@@ -269,12 +269,10 @@ def _attribute(said: Mapping[str, Any], name: str) -> float:
     if name == "hat" and "hat" in said:
         return float(said["hat"] not in (None, "none", False))
     if name == "male" and "gender" in said:
-        return float(said["gender"] in ("male", "man"))
+        return float(said["gender"] == "male")
     value = said.get(name)
     if isinstance(value, bool):
         return float(value)
-    if name == "glasses" and isinstance(value, str):
-        return float(value != "none")
     return float(COLORS.index(value)) if value in COLORS else -1.0
 
 

@@ -48,6 +48,8 @@ __all__ = [
     "seed_numbers_",
 ]
 
+_PROJECTION = ("read_in", "feature_in", "position")
+"""Encoder weights that make tokens of the reading: learned here, not in the dense stage."""
 _PREFIX_EXTRA = 3  # bos, boi, eoi
 
 
@@ -208,11 +210,11 @@ class LanguageJob:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything but the encoder's dense part."""
-        kept = ("read_in", "feature_in", "position")
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, parameter in self.module.named_parameters():
             inner = name.removeprefix("model.vision.encoder.")
-            is_dense = inner != name and not inner.startswith(kept)
+            is_dense = inner != name and not inner.startswith(_PROJECTION)
             parameter.requires_grad_(not is_dense)
             if is_dense:
                 continue
@@ -379,7 +381,7 @@ def seed_numbers_(
 def run_language(
     recipe: Recipe,
     stage: Stage,
-    previous: Path | None,
+    starts: Sequence[tuple[str, Path]],
     validation: Sequence[LabelledPicture],
     *,
     mark: str,
@@ -391,9 +393,11 @@ def run_language(
     options = LanguageOptions(**stage.options)
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer)
-    if previous is not None:
-        kind = next(s.kind for s in recipe.stages if s.name == previous.parent.name)
-        load_average_(model.model.vision.encoder if kind == "dense" else model, previous)
+    for kind, checkpoint in starts:
+        if kind == "dense":
+            load_average_(model.model.vision.encoder, checkpoint, skip=_PROJECTION)
+        else:
+            load_average_(model, checkpoint)
     encoder = model.model.vision.encoder
     encoder.to(memory_format=torch.channels_last)
     job = LanguageJob(

@@ -46,6 +46,11 @@ class Stage:
     """Steps and intervals."""
     sources: tuple[Source, ...]
     """Where the pictures come from."""
+    starts_from: tuple[str, ...] | None = None
+    """Earlier stages whose weights it starts from, loaded in this order; None = the one before.
+
+    A dense stage that starts from nothing takes the ImageNet weights; of a dense stage a language
+    stage takes the encoder's reading, not the projection of its tokens."""
     batch_size: int = 12
     """Pictures a step."""
     lr: float = 1e-3
@@ -123,6 +128,8 @@ def _stage(values: Mapping[str, Any], where: str) -> Stage:
         for s in values.get("sources", ())
     )
     loop = _build(LoopConfig, values.get("loop", {}), f"{where} loop")
+    if values.get("starts_from") is not None:
+        values["starts_from"] = tuple(values["starts_from"])
     return _build(Stage, {**values, "sources": sources, "loop": loop}, where)
 
 

@@ -43,25 +43,37 @@ def run_recipe(recipe: Recipe, *, quiet: bool = False, only: Sequence[str] = ())
     validation = read_labels(recipe.validation, limit=recipe.validation_limit)
     torch.manual_seed(recipe.seed)
     encoder = HeadGrid(HeadGridConfig.from_dict(recipe.encoder))
-    previous: Path | None = None
     checkpoint = recipe.output
-    for stage in recipe.stages:
-        folder = recipe.output / stage.name
-        if not only or stage.name in only:
-            _log.info("stage=%s kind=%s", stage.name, stage.kind)
-            mark = fingerprint(recipe.seed, recipe.encoder, recipe.decoder, asdict(stage))
-            if stage.kind == "dense":
-                checkpoint = _run_dense(
-                    recipe, stage, encoder, previous, validation, mark=mark, quiet=quiet
-                )
-            else:
-                from headsight.train.language import run_language
+    for number, stage in enumerate(recipe.stages):
+        if only and stage.name not in only:
+            continue
+        _log.info("stage=%s kind=%s", stage.name, stage.kind)
+        mark = fingerprint(recipe.seed, recipe.encoder, recipe.decoder, asdict(stage))
+        starts = _starts(recipe, number)
+        if stage.kind == "dense":
+            checkpoint = _run_dense(
+                recipe, stage, encoder, starts, validation, mark=mark, quiet=quiet
+            )
+        else:
+            from headsight.train.language import run_language
 
-                checkpoint = run_language(
-                    recipe, stage, previous, validation, mark=mark, quiet=quiet
-                )
-        previous = folder / "checkpoint.safetensors"
+            checkpoint = run_language(recipe, stage, starts, validation, mark=mark, quiet=quiet)
     return checkpoint
+
+
+def _starts(recipe: Recipe, number: int) -> list[tuple[str, Path]]:
+    """Kind and checkpoint of every stage that stage `number` starts from."""
+    stage = recipe.stages[number]
+    names = stage.starts_from
+    if names is None:
+        names = (recipe.stages[number - 1].name,) if number else ()
+    kinds = {s.name: s.kind for s in recipe.stages[:number]}
+    if unknown := [n for n in names if n not in kinds]:
+        raise ConfigError(
+            f"stage {stage.name!r} starts from {unknown}, but the stages before it are"
+            f" {list(kinds)}."
+        )
+    return [(kinds[n], recipe.output / n / "checkpoint.safetensors") for n in names]
 
 
 def read_sources(
@@ -75,20 +87,22 @@ def read_sources(
     return result
 
 
-def load_average_(module: torch.nn.Module, checkpoint: Path, *, prefix: str = "") -> None:
-    """Load the averaged weights of a stage's checkpoint into `module`; `prefix` picks a part of it.
+def load_average_(
+    module: torch.nn.Module, checkpoint: Path, *, skip: tuple[str, ...] = ()
+) -> None:
+    """Load the averaged weights of a stage's checkpoint into `module`, but not those that begin like `skip`.
 
     Raises:
         CheckpointError: the file does not exist or does not fit.
     """
     if not checkpoint.exists():
         raise CheckpointError(f"{checkpoint} does not exist. Run the stage before this one first.")
-    start = f"average/{prefix}"
     with safe_open(checkpoint, "pt") as file:
-        names = [n for n in file.keys() if n.startswith(start)]  # noqa: SIM118
-        state = {n.removeprefix(start): file.get_tensor(n) for n in names}
+        names = [n for n in file.keys() if n.startswith("average/")]  # noqa: SIM118
+        state = {n.removeprefix("average/"): file.get_tensor(n) for n in names}
+    kept = {k: v for k, v in module.state_dict().items() if skip and k.startswith(skip)}
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(state | kept)
     except RuntimeError as error:
         raise CheckpointError(f"{checkpoint} does not fit this recipe: {error}") from error
 
@@ -97,16 +111,16 @@ def _run_dense(
     recipe: Recipe,
     stage: Stage,
     encoder: HeadGrid,
-    previous: Path | None,
+    starts: Sequence[tuple[str, Path]],
     validation: Sequence[LabelledPicture],
     *,
     mark: str,
     quiet: bool,
 ) -> Path:
-    if previous is None:
+    if not starts:
         load_lite0_(encoder)
-    else:
-        load_average_(encoder, previous)
+    for _, checkpoint in starts:
+        load_average_(encoder, checkpoint)
     base = Augmentation(image_size=encoder.config.image_size)
     job = DenseJob(
         encoder.to(memory_format=torch.channels_last),  # type: ignore[call-overload]

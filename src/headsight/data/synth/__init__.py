@@ -3,7 +3,7 @@
 from headsight.data.synth.config import HeadLabel, Scene, SceneConfig
 from headsight.data.synth.folder import write_scenes
 from headsight.data.synth.iterate import iterate_scenes
-from headsight.data.synth.people import LANDMARKS
+from headsight.data.synth.landmarks import LANDMARKS
 from headsight.data.synth.scene import render_scene
 
 __all__ = [

@@ -17,7 +17,7 @@ from headsight.data.synth.assets import load_assets
 from headsight.data.synth.backdrop import list_pictures
 from headsight.data.synth.config import Scene, SceneConfig
 from headsight.data.synth.iterate import iterate_scenes
-from headsight.data.synth.people import LANDMARKS
+from headsight.data.synth.landmarks import LANDMARKS
 from headsight.errors import InputError, ResumeError
 from headsight.geometry.rotations import matrix_to_ypr
 

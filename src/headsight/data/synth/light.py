@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headsight.data.synth.bodies import FloatArray, lengths
 from headsight.data.synth.surface import Material
@@ -59,7 +60,9 @@ class Light:
         return result
 
 
-def random_light(rng: np.random.Generator, surroundings: FloatArray, up: FloatArray) -> Light:
+def random_light(
+    rng: np.random.Generator, surroundings: NDArray[np.floating], up: NDArray[np.floating]
+) -> Light:
     """A light that suits `surroundings` (2, 3): linear colours of upper and lower background."""
     yaw, height = rng.uniform(-np.pi, np.pi), rng.uniform(-0.1, 1.3)
     if rng.random() < 0.7:

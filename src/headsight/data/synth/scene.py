@@ -13,10 +13,11 @@ from headsight.data.synth.backdrop import backdrop, list_pictures
 from headsight.data.synth.bodies import Bodies, FloatArray, load_bodies
 from headsight.data.synth.config import HeadLabel, Kind, Scene, SceneConfig
 from headsight.data.synth.finish import finish
+from headsight.data.synth.landmarks import LANDMARKS
 from headsight.data.synth.light import random_light
 from headsight.data.synth.looks import Look, random_look
 from headsight.data.synth.obstacles import obstacles
-from headsight.data.synth.people import LANDMARKS, Person, build_person
+from headsight.data.synth.people import Person, build_person
 from headsight.data.synth.placing import Placement, place_people
 from headsight.data.synth.surface import Part
 from headsight.data.synth.trace import Camera, Frame, Soup, first_seen, render, soup_of
@@ -73,7 +74,7 @@ def render_scene(seed: int, index: int, config: SceneConfig) -> Scene:
     fine = np.zeros((h, w), np.float32)
     full = np.array([_box(camera.project(s.outline)) for s in standing]).reshape(-1, 4)
     for x1, y1, x2, y2 in full:
-        if y2 - y1 < 44:
+        if y2 - y1 < 40:
             fine[max(int(y1) - 2, 0) : int(y2) + 3, max(int(x1) - 2, 0) : int(x2) + 3] = 1
     frame = render(soup, camera, light, rng, fine=fine)
     picture = frame.colour + linear * (1 - frame.alpha)[..., None]

@@ -205,13 +205,15 @@ def render(
     pixel = np.arange(h * w)
     centre = np.stack((pixel % w, pixel // w), 1).astype(np.float32) + np.float32(0.5)
     near = _window(soup, camera)
-    pixel, centre = pixel[near], centre[near]
-    shadow, cavity, depth_owner, is_head = _visibility(soup, camera, light, pixel, centre, rng)
+    window = pixel[near]
+    pixel, centre = window, centre[near]
+    shadow, cavity, depth_owner, is_head, met = _visibility(soup, camera, light, pixel, centre, rng)
+    pixel, centre = pixel[met], centre[met]
     colour = np.zeros((h * w, 3), np.float32)
     alpha = np.zeros(h * w, np.float32)
     colour[pixel], alpha[pixel] = _shade(soup, camera, light, centre, pixel, shadow, cavity)
     edges = _edges(colour.reshape(h, w, 3), alpha.reshape(h, w), depth_owner) | (fine > 0.5)
-    again = pixel[edges.ravel()[pixel]]
+    again = window[edges.ravel()[window]]
     for dx, dy in ((0.2, -0.3), (-0.3, -0.2), (0.3, 0.2), (-0.2, 0.3)) if len(again) else ():
         at = np.stack((again % w + 0.5 + dx, again // w + 0.5 + dy), 1).astype(np.float32)
         more_colour, more_alpha = _shade(soup, camera, light, at, again, shadow, cavity)
@@ -245,8 +247,8 @@ def _visibility(
     pixel: NDArray[np.int64],
     centre: FloatArray,
     rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray, IntArray, NDArray[np.bool_]]:
-    """Per pixel: light from the main light and from all around, owner seen, head or not."""
+) -> tuple[FloatArray, FloatArray, IntArray, NDArray[np.bool_], NDArray[np.int64]]:
+    """Per pixel: main light, light all around, owner, head or not; and the rays that met any."""
     w, h = camera.image_wh
     rays = camera.rays(centre)
     owner = np.full(h * w, -1, np.int32)
@@ -254,8 +256,10 @@ def _visibility(
     sun = np.ones(h * w, np.float32)
     sky = np.ones(h * w, np.float32)
     origins, ids = np.zeros_like(rays), np.arange(len(rays))
+    met: NDArray[np.int64] | None = None
     for _ in range(4):
         hits = _cast(soup, origins, rays[ids])
+        met = hits.ray if met is None else met
         solid = _opacity(soup, hits) > 0.4
         where = ids[hits.ray[solid]]
         face = hits.face[solid]
@@ -281,7 +285,8 @@ def _visibility(
     owner_image = owner.reshape(h, w)
     sun_image = _smooth_within(sun.reshape(h, w), owner_image, 0.8)
     sky_image = _smooth_within(sky.reshape(h, w), owner_image, 1.6)
-    return sun_image.ravel(), sky_image.ravel(), owner_image, is_head.reshape(h, w)
+    met = np.zeros(0, np.int64) if met is None else met
+    return sun_image.ravel(), sky_image.ravel(), owner_image, is_head.reshape(h, w), met
 
 
 def _sphere(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
@@ -306,7 +311,7 @@ def _edges(colour: FloatArray, alpha: FloatArray, owner: IntArray) -> NDArray[np
     result = np.zeros(owner.shape, bool)
     for axis in (0, 1):
         step = (
-            (np.abs(np.diff(grey, axis=axis)) > 0.09)
+            (np.abs(np.diff(grey, axis=axis)) > 0.12)
             | (np.abs(np.diff(alpha, axis=axis)) > 0.05)
             | (np.diff(owner, axis=axis) != 0)
         )

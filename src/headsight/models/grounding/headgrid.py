@@ -228,6 +228,7 @@ class HeadGrid(nn.Module):
             -1,
         )
         kept = _take(features.flatten(2).transpose(1, 2), cells)
+        kept = F.layer_norm(kept, kept.shape[-1:])  # the neck's scale is free, the token's is not
         tokens = self.feature_in(kept) + self.read_in((said * gate).to(kept.dtype))
         return tokens + self.position[cells]  # type: ignore[no-any-return]
 

@@ -1,0 +1,99 @@
+"""Write the measured tables into README.md and docs/nano.md, between their markers.
+
+The figures come from `benchmarks/results/<version>/`, made by `headsight eval heads --output ...` and
+`benchmarks/head_peers.py`. With `--check`, nothing is written and the exit code tells whether the documents are true.
+
+Example:
+    python benchmarks/tables.py --check
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "0.1.0"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "nano.md")
+NAMES = {
+    "scenes_heldout": "500 rendered scenes, other people than in training",
+    "aflw2000_sample": "15 portraits of AFLW2000-3D",
+    "panoptic_sample": "2 frames of CMU Panoptic, front and back",
+    "hardhat_workers": "360 photographs of workers, heads with a hard hat",
+}
+
+
+def main() -> None:
+    """Render every table into every document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
+    check = parser.parse_args().check
+    stale = False
+    for document in DOCUMENTS:
+        old = document.read_text("utf-8")
+        new = render(old, "heads", heads_table())
+        stale |= new != old
+        if not check:
+            document.write_text(new, "utf-8")
+    sys.exit(1 if check and stale else 0)
+
+
+def render(text: str, name: str, table: str) -> str:
+    """`text` with `table` between the markers of `name`; unchanged without markers."""
+    begin, end = f"<!-- headsight:table {name} -->", f"<!-- /headsight:table -->"
+    if begin not in text:
+        return text
+    head, rest = text.split(begin, 1)
+    _, tail = rest.split(end, 1)
+    return f"{head}{begin}\n{table}{end}{tail}"
+
+
+def heads_table() -> str:
+    """One row a data set: what nano reaches."""
+    rows = [
+        "| pictures | heads found (recall) | precision | AP50 | yaw / pitch / roll / MAE, degrees |"
+        " geodesic median | answers not well-formed |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    commands = []
+    for data, title in NAMES.items():
+        path = RESULTS / f"heads--{data}.json"
+        if not path.exists():
+            continue
+        result = json.loads(path.read_text("utf-8"))
+        figures = result["figures"]
+        answers = figures["answers"].values()
+        asked = sum(a["asked"] for a in answers)
+        wrong = sum(a["not_strict"] * a["asked"] for a in answers)
+        angles = " / ".join(_number(figures[n], 1) for n in ("yaw", "pitch", "roll", "mae"))
+        found = f"{figures['recall'] * figures['heads']:.0f} of {figures['heads']:.0f}"
+        rows.append(
+            f"| {title} | {found} ({_number(figures['recall'], 2)}) | {_number(figures['precision'], 2)} |"
+            f" {_number(figures['ap50'], 2)}{_interval(figures, 'ap50')} | {angles} |"
+            f" {_number(figures['geodesic_median'], 1)} | {wrong / max(asked, 1):.1%} of {asked} |"
+        )
+        extra = "".join(
+            f" --{k.replace('_', '-')} {v}"
+            for k, v in result["settings"].items()
+            if k in ("min_size", "limit") and v
+        )
+        commands.append(f"`headsight eval heads --data {data}{extra}`")
+    if not commands:
+        return "No figures yet.\n"
+    return "\n".join([*rows, "", "Commands: " + "; ".join(commands) + ".", ""])
+
+
+def _number(value: Any, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(figures: dict[str, Any], name: str) -> str:
+    span = figures.get("interval", {}).get(name)
+    return "" if not span else f" ({span[0]:.2f} to {span[1]:.2f})"
+
+
+if __name__ == "__main__":
+    main()

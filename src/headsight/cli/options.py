@@ -1,0 +1,42 @@
+"""The options that several commands share, so that each means the same everywhere."""
+
+from __future__ import annotations
+
+__all__ = [
+    "Constrain",
+    "Device",
+    "Json",
+    "Model",
+    "Overwrite",
+    "Pictures",
+    "Quiet",
+    "Raw",
+    "Save",
+    "Verbose",
+]
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Pictures = Annotated[
+    list[str],
+    typer.Argument(metavar="PICTURE", help="Pictures, folders or patterns such as 'in/*.jpg'."),
+]
+Model = Annotated[str, typer.Option("--model", help="Name of a model, or a local folder.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="Show questions and answers as the model saw and said them.")
+]
+Save = Annotated[
+    Path | None,
+    typer.Option("--save", help="Write the drawn picture here; a folder for several pictures."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --save would write.")]
+Constrain = Annotated[
+    bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No table, no progress bar.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Log what is done, to stderr.")]

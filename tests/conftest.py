@@ -1,0 +1,116 @@
+"""A stand-in for somebody's model, and pictures to show to it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from PIL import Image
+
+from headsight.language.spec import CodecSpec
+from headsight.models.base import MODELS, Reply
+from headsight.picture import Picture
+
+# a busy machine must not fail a test for being slow
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.load_profile("tests")
+
+CONFIDENCE = 0.8
+
+Script = Callable[[Picture, str], str]
+
+
+@dataclass
+class ScriptedVLM:
+    """A third-party model that answers what a function tells it to; each number is one token."""
+
+    script: Script
+    name: str = "scripted"
+    has_logprobs: bool = True
+    ended: bool = True
+    calls: list[tuple[Picture, tuple[str, ...], CodecSpec | None]] = field(default_factory=list)
+
+    def answer(
+        self,
+        picture: Picture,
+        prompts: Sequence[str],
+        *,
+        grammar: CodecSpec | None = None,
+        max_new_tokens: int = 100,
+    ) -> list[Reply]:
+        self.calls.append((picture, tuple(prompts), grammar))
+        return [self._reply(prompt, self.script(picture, prompt)) for prompt in prompts]
+
+    def _reply(self, prompt: str, text: str) -> Reply:
+        tokens = tuple(re.findall(r"[0-9]{1,3}|[^0-9]", text)) if self.has_logprobs else ()
+        return Reply(prompt, text, tokens, (math.log(CONFIDENCE),) * len(tokens), self.ended)
+
+
+@pytest.fixture
+def scripted() -> type[ScriptedVLM]:
+    """Makes a model from a script."""
+    return ScriptedVLM
+
+
+def two_heads(picture: Picture, prompt: str) -> str:
+    """Two boxes; the left head looks 45 degrees to the image left, the right one is turned away."""
+    if "yaw" in prompt:
+        return "{315,010,000}" if "[[100," in prompt else "{180,000,355}"
+    return "[[100,200,300,600;500,000,600,200]]"
+
+
+@pytest.fixture
+def vlm() -> ScriptedVLM:
+    """Sees two heads everywhere."""
+    return ScriptedVLM(two_heads)
+
+
+@pytest.fixture
+def picture() -> Picture:
+    """1000 x 500, so that a step of a box answer is one pixel by half a pixel."""
+    return Picture(Image.new("RGB", (1000, 500), "#806040"), "photo.png")
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A file of 1000 x 500 pixels."""
+    path = tmp_path / "photo.png"
+    grey = np.linspace(0, 255, 1000, dtype=np.uint8)
+    Image.fromarray(np.broadcast_to(grey[None, :, None], (500, 1000, 3)).copy()).save(path)
+    return path
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], vlm: ScriptedVLM
+) -> Callable[..., Ran]:
+    """Runs `headsight ...` in this process, with the scripted model in the place of nano."""
+    from headsight.cli.main import main
+
+    monkeypatch.setitem(MODELS, "nano", lambda device: vlm)
+
+    def call(*words: object) -> Ran:
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        caught = capsys.readouterr()
+        assert isinstance(left.value.code, int)
+        return Ran(left.value.code, caught.out, caught.err)
+
+    return call
