@@ -30,17 +30,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import headsight
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from peers import POSE_PEERS, ultra_light
+from PIL import Image
+
+import headsight
 from headsight.data.heads import HeadSample, read_heads
 from headsight.detections import Detections
 from headsight.errors import HeadsightError
 from headsight.eval.heads import judge, summarise
 from headsight.files import write_atomic
-from numpy.typing import NDArray
-from PIL import Image
-from peers import POSE_PEERS, ultra_light
 
 DATA = ("aflw2000_sample", "panoptic_sample", "hardhat_workers")
 HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])

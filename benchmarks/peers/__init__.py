@@ -1,7 +1,7 @@
-"""Other people's head pose and face networks, for measurements only; headsight never depends on them.
+"""Other people's head pose and face networks, for measurements only, never dependencies.
 
-Each pose peer has a `name` and `poses(images, boxes) -> rotations`: one head box (xyxy px, the whole
-head) an image, rotations (n, 3, 3) head to camera in our frame.
+Each pose peer has a `name` and `poses(images, boxes) -> rotations`: one head box (xyxy px, of the
+whole head) an image, rotations (n, 3, 3) head to camera in our frame.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """FSA-Net (Yang et al., CVPR 2019): head pose of a crop; two ONNX networks, averaged.
 
-Weights `models/fsanet` (omasaht/headpose-fsanet-pytorch, MIT). Its angles have the signs of 300W-LP.
-Fed with whole heads, squared; two crop sizes and their mirror images are averaged, which is what it
-does best (see `head_peers.py`).
+Weights `models/fsanet` (omasaht/headpose-fsanet-pytorch, MIT). Its angles have the signs of
+300W-LP. Fed with whole heads, squared; two crop sizes and their mirror images are averaged.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from headsight.geometry.rotations import ypr_from, ypr_to_matrix
 from PIL import Image
 
+from headsight.geometry.rotations import ypr_from, ypr_to_matrix
 from peers.inputs import Array, agree, pixels, session, stack_poses
 
 name = "FSA-Net"

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from headsight.errors import InputError, require
-from headsight.geometry.rotations import geodesic_deg, mirror
 from numpy.typing import NDArray
 from PIL import Image
+
+from headsight.errors import InputError, require
+from headsight.geometry.rotations import geodesic_deg, mirror
 
 Array = NDArray[np.float64]
 Reader = Callable[[Sequence[Image.Image]], Array]
@@ -87,9 +88,7 @@ def agree(
 
     The spread is the largest angle, degrees, between one reading and the mean.
     """
-    crops = [
-        square_crop(image, box, scale=s, side=side, shift_down=shift_down) for s in scales
-    ]
+    crops = [square_crop(image, box, scale=s, side=side, shift_down=shift_down) for s in scales]
     flipped = [c.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for c in crops]
     rotations = read(crops + flipped)
     rotations = np.concatenate([rotations[: len(crops)], mirror(rotations[len(crops) :])])

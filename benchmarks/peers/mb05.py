@@ -1,8 +1,8 @@
-"""3DDFA_V2's MobileNet of half width (arXiv:2009.09960): the pose of a 3D face model, from a crop.
+"""3DDFA_V2's MobileNet of half width (arXiv:2009.09960): pose of a 3D face model, from a crop.
 
-Weights `models/3ddfa_v2` (cleardusk/3DDFA_V2, MIT). The first 12 of its 62 numbers are a 3 x 4 camera
-matrix whose rotation is that of 300W-LP. The mean and scale of the numbers lie in a pickle, which is
-read by an unpickler that knows numpy arrays and nothing else.
+Weights `models/3ddfa_v2` (cleardusk/3DDFA_V2, MIT). The first 12 of its 62 numbers are a 3 x 4
+camera matrix whose rotation is that of 300W-LP. The mean and scale of the numbers lie in a pickle,
+which is read by an unpickler that knows numpy arrays and nothing else.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from headsight.errors import CheckpointError
-from headsight.geometry.rotations import convert
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from headsight.errors import CheckpointError
+from headsight.geometry.rotations import convert
 from peers.inputs import Array, agree, model_file, pixels, stack_poses
 
 name = "3DDFA_V2 mb0.5"

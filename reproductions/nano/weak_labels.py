@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from headsight.data.heads import READERS
-from headsight.files import Journal, write_atomic
-from headsight.geometry.boxes import box_iou
-from headsight.geometry.rotations import geodesic_deg, matrix_to_ypr
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
+
+from headsight.data.heads import READERS
+from headsight.files import Journal, write_atomic
+from headsight.geometry.boxes import box_iou
+from headsight.geometry.rotations import geodesic_deg, matrix_to_ypr
 
 Array = NDArray[np.float64]
 
@@ -74,7 +75,9 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="only these files (without .jsonl)")
     options = parser.parse_args()
     torch.set_num_threads(1)  # small crops: more threads are no faster
-    os.environ["HEADSIGHT_DATA"] = str(options.data_root.resolve())  # where the teachers' weights lie
+    os.environ["HEADSIGHT_DATA"] = str(
+        options.data_root.resolve()
+    )  # where the teachers' weights lie
     files = _files(options.data_root.resolve())
     for name in options.only or files:
         tasks = files[name][: options.limit]
@@ -83,7 +86,10 @@ def main() -> int:
         write_atomic(options.out / f"{name}.jsonl", lines.encode())
         heads = [h for r in records for h in r["heads"]]
         posed = sum(h["ypr_deg"] is not None for h in heads)
-        print(f"{name}: {len(records)} pictures, {len(heads)} heads, {posed} with a pose", file=sys.stderr)
+        print(
+            f"{name}: {len(records)} pictures, {len(heads)} heads, {posed} with a pose",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -100,7 +106,14 @@ def label(task: Task) -> dict[str, Any]:
     for box in task.hard_hats:
         inside = ((middles > box[:2]) & (middles < box[2:])).all(1)
         has_face = bool((scores[inside] > FACE_IN_HAT_SCORE).any())
-        heads.append({"box": _plain(box), "hard_hat": True, "hat": "hardhat", **hat_pose(image, box, has_face)})
+        heads.append(
+            {
+                "box": _plain(box),
+                "hard_hat": True,
+                "hat": "hardhat",
+                **hat_pose(image, box, has_face),
+            }
+        )
     taken = _is_taken(grown, middles, task.hard_hats)
     for face, head, score in zip(faces[~taken], grown[~taken], scores[~taken], strict=True):
         if score >= FACE_SCORE and min(face[2:] - face[:2]) > MIN_FACE_SIDE:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 __all__ = ["Grounder", "load"]
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headsight.picture import Picture, PictureSource, open_picture
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
     from headsight.detections import Detections
     from headsight.models.base import VLM, Reply
@@ -49,7 +47,7 @@ class Grounder:
     def pose(
         self,
         source: PictureSource | Picture,
-        box: Sequence[float] | Sequence[Sequence[float]] | Float[NDArray[Any], "*n 4"],
+        box: ArrayLike,
         *,
         constrain: bool = False,
     ) -> Detections:
@@ -59,18 +57,9 @@ class Grounder:
             ImageError: the picture cannot be opened.
             InputError: a box without area or outside the picture.
         """
-        import numpy as np
-
-        from headsight.errors import InputError
         from headsight.tasks.pose import find_poses
 
-        try:
-            boxes = np.asarray(box, np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"The box {box!r} is not four numbers; expected x0, y0, x1, y1 in pixels."
-            ) from error
-        return find_poses(self.vlm, open_picture(source), np.atleast_2d(boxes), constrain=constrain)
+        return find_poses(self.vlm, open_picture(source), box, constrain=constrain)
 
     def ground(
         self, source: PictureSource | Picture, words: str, *, constrain: bool = False

@@ -54,7 +54,13 @@ def test_aflw2000_rows_of_a_made_folder(tmp_path: Path) -> None:
 
 def test_panoptic_yaw_is_turned_round(tmp_path: Path) -> None:
     picture(tmp_path / "a.jpg")
-    row = {"image": "a.jpg", "box_xywh": [10, 20, 30, 40], "yaw_deg": -150.0, "pitch_deg": 5.0, "roll_deg": -7.0}
+    row = {
+        "image": "a.jpg",
+        "box_xywh": [10, 20, 30, 40],
+        "yaw_deg": -150.0,
+        "pitch_deg": 5.0,
+        "roll_deg": -7.0,
+    }
     (tmp_path / "labels.json").write_text(json.dumps([row]))
     (sample,) = READERS["panoptic_sample"](tmp_path)
     np.testing.assert_array_equal(sample.boxes, [[10, 20, 40, 60]])
@@ -80,7 +86,9 @@ def test_hardhat_boxes_are_of_the_picture(tmp_path: Path) -> None:
 def test_known_rows_of_the_real_sets() -> None:
     portraits = READERS["aflw2000_sample"](folder("aflw2000_sample"))
     assert len(portraits) == 15
-    np.testing.assert_allclose(ypr(portraits[0].rotations)[0], [0.9390741, -4.663556, 5.635692], atol=1e-6)
+    np.testing.assert_allclose(
+        ypr(portraits[0].rotations)[0], [0.9390741, -4.663556, 5.635692], atol=1e-6
+    )
     front, back = READERS["panoptic_sample"](folder("panoptic_sample"))
     # stored: yaw -5.4 and -174.8 in that repository's sign
     np.testing.assert_allclose(ypr(front.rotations)[0, 0], 5.416421, atol=1e-5)
@@ -99,7 +107,11 @@ def test_coco_poses_rotations_and_crowds(tmp_path: Path) -> None:
     path = coco_file(
         tmp_path / "annotations.json",
         [
-            {"image_id": 7, "bbox": [10, 20, 30, 40], "head_pose": {"yaw_deg": 1, "pitch_deg": 2, "roll_deg": 3}},
+            {
+                "image_id": 7,
+                "bbox": [10, 20, 30, 40],
+                "head_pose": {"yaw_deg": 1, "pitch_deg": 2, "roll_deg": 3},
+            },
             {"image_id": 7, "bbox": [0, 0, 5, 5], "rotation": turned.tolist()},
             {"image_id": 7, "bbox": [50, 50, 10, 10]},
             {"image_id": 7, "bbox": [60, 0, 20, 20], "iscrowd": 1},
@@ -119,7 +131,12 @@ def test_coco_round_trip_of_detections(tmp_path: Path) -> None:
     boxes = np.array([[10.0, 20, 40, 60], [1.5, 2.25, 3, 4]])
     rotations = ypr_to_matrix(np.array([[30.0, -10, 5], [-179.0, 0, 0]]))
     found = Detections(
-        boxes, np.array([0.9, 0.5]), np.zeros(2, np.int64), ("head",), (200, 100), rotations=rotations
+        boxes,
+        np.array([0.9, 0.5]),
+        np.zeros(2, np.int64),
+        ("head",),
+        (200, 100),
+        rotations=rotations,
     )
     (sample,) = read_coco(coco_file(tmp_path / "x.json", found.to_coco(image_id=7)))
     np.testing.assert_array_equal(sample.boxes, boxes)

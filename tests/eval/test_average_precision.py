@@ -57,7 +57,9 @@ def test_without_the_crowd_the_same_detection_is_false() -> None:
 
 
 def test_a_head_is_found_even_where_it_lies_in_an_ignored_place() -> None:
-    match = match_picture(boxes(TARGET), np.array([0.5]), boxes(TARGET), ignore=boxes((0, 0, 99, 99)))
+    match = match_picture(
+        boxes(TARGET), np.array([0.5]), boxes(TARGET), ignore=boxes((0, 0, 99, 99))
+    )
     assert match.truth.tolist() == [0]
     assert match.is_ignored.tolist() == [False]
 
@@ -75,7 +77,9 @@ def test_each_takes_the_free_truth_of_highest_iou() -> None:
 
 
 def test_only_the_best_detections_count() -> None:
-    match = match_picture(boxes(TARGET, TARGET), np.array([0.1, 0.2]), boxes(TARGET), max_detections=1)
+    match = match_picture(
+        boxes(TARGET, TARGET), np.array([0.1, 0.2]), boxes(TARGET), max_detections=1
+    )
     assert match.scores.tolist() == [0.2]
 
 
@@ -133,7 +137,9 @@ def test_only_the_order_of_the_scores_counts(data: list[Picture]) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(pictures(), st.randoms(use_true_random=False))
-def test_the_order_of_pictures_and_detections_does_not_count(data: list[Picture], random: Any) -> None:
+def test_the_order_of_pictures_and_detections_does_not_count(
+    data: list[Picture], random: Any
+) -> None:
     turned = [(b[::-1].copy(), s[::-1].copy(), t) for b, s, t in data]
     random.shuffle(turned)
     assert ap_of(turned) == pytest.approx(ap_of(data), abs=1e-12)
@@ -141,7 +147,9 @@ def test_the_order_of_pictures_and_detections_does_not_count(data: list[Picture]
 
 @settings(max_examples=25, deadline=None)
 @given(pictures())
-def test_a_false_positive_of_lowest_score_changes_nothing_for_the_better(data: list[Picture]) -> None:
+def test_a_false_positive_of_lowest_score_changes_nothing_for_the_better(
+    data: list[Picture],
+) -> None:
     found, scores, truth = data[0]
     worse = (np.concatenate([found, boxes((500, 500, 9, 9))]), np.append(scores, 0.0), truth)
     assert ap_of([worse, *data[1:]])["ap"] <= ap_of(data)["ap"] + 1e-12

@@ -46,13 +46,19 @@ def test_no_box(vlm, picture: Picture) -> None:
         ([100, np.nan, 200, 300], "hold NaN"),
         ([100, 100, np.inf, 300], "hold NaN"),
         ([1, 2, 3], r"shape \(1, 3\)"),
+        ("100,100,300,300", "not four numbers"),
+        ([[1, 2, 3, 4], [5]], "not four numbers"),
     ],
 )
 def test_boxes_that_cannot_be_asked_about(vlm, picture: Picture, box, message: str) -> None:
-    good = [[100, 100, 300, 300]] if len(box) == 4 else []
     with pytest.raises(InputError, match=message):
-        find_poses(vlm, picture, np.array([*good, box], float))
+        find_poses(vlm, picture, box)
     assert vlm.calls == []
+
+
+def test_one_bad_box_among_good_ones(vlm, picture: Picture) -> None:
+    with pytest.raises(InputError, match=r"The box \(9, 9, 3, 3\) has no area"):
+        find_poses(vlm, picture, [[100, 100, 300, 300], [9, 9, 3, 3]])
 
 
 def test_a_single_flat_box(vlm, picture: Picture) -> None:

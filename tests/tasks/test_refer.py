@@ -47,7 +47,12 @@ def test_a_box_at_the_last_step_is_kept(scripted, picture: Picture) -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [("", "no words"), ("?!", "no words"), ("red\x1b[2J", r"U\+001B"), ("word " * 3000, "3000 words")],
+    [
+        ("", "no words"),
+        ("?!", "no words"),
+        ("red\x1b[2J", r"U\+001B"),
+        ("word " * 3000, "3000 words"),
+    ],
 )
 def test_words_that_cannot_be_asked(vlm, picture: Picture, words: str, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -69,9 +69,7 @@ def test_without_poses(scripted) -> None:
     assert find_heads(scripted(see), painted(), tiles=2, poses=False).rotations is None
 
 
-@given(
-    st.integers(1, 300), st.integers(1, 300), st.one_of(st.integers(1, 8), st.just("auto"))
-)
+@given(st.integers(1, 300), st.integers(1, 300), st.one_of(st.integers(1, 8), st.just("auto")))
 def test_tiles_cover_every_pixel(width: int, height: int, tiles) -> None:
     picture = Picture(Image.new("L", (width, height)).convert("RGB"))
     whole, *parts = views(picture, tiles)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from headsight.detections import Detections
 from headsight.errors import InputError
@@ -27,17 +27,17 @@ from headsight.tasks.asking import BOXES, POSE, POSE_TOKENS, ask
 
 
 def find_poses(
-    vlm: VLM, picture: Picture, boxes: Float[NDArray[Any], "n 4"], *, constrain: bool = False
+    vlm: VLM, picture: Picture, boxes: ArrayLike, *, constrain: bool = False
 ) -> Detections:
     """The pose of the head in each box, in their order; the picture is encoded once for all.
 
-    Boxes are cut at the border. The score is how sure the model was of the three angles, 0 where
+    A box is x0, y0, x1, y1 in pixels, and is cut at the border. The score is how sure the model was of the three angles, 0 where
     its answer could not be read.
 
     Raises:
         InputError: a box that is not four numbers, has no area or lies outside the picture.
     """
-    inside = _checked(np.asarray(boxes, np.float64), picture.image_wh)
+    inside = _checked(boxes, picture.image_wh)
     number = len(inside)
     places = Detections(
         inside,

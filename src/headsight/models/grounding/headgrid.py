@@ -174,10 +174,11 @@ class HeadGrid(nn.Module):
             if index in _TAPS:
                 taps.append(x)
         x8, x16, x32 = taps
-        y64 = self.mix64(self.down64(x32))
-        y32 = self.mix32(self.lateral32(x32) + _upsample(y64))
+        # the backbone has no norms left: without these the neck's own layers would hardly count
+        y64 = self.mix64(_normed(self.down64(x32)))
+        y32 = self.mix32(_normed(self.lateral32(x32) + _upsample(y64)))
         y16 = self.lateral16(x16) + _upsample(y32) + self.lateral8(F.pixel_unshuffle(x8, 2))
-        return self.mix16(y16)  # type: ignore[no-any-return]
+        return self.mix16(_normed(y16))  # type: ignore[no-any-return]
 
     def read(self, features: Float[Tensor, "b c h w"]) -> HeadReading:
         """What every cell says about a head centred in it."""
@@ -274,6 +275,10 @@ def _attribute_probabilities(
 ) -> Float[Tensor, "*batch a"]:
     parts = logits.split(list(attributes.values()), -1)
     return torch.cat([p.sigmoid() if p.shape[-1] == 1 else p.softmax(-1) for p in parts], -1)
+
+
+def _normed(x: Tensor) -> Tensor:
+    return F.group_norm(x, 8)
 
 
 def _upsample(x: Tensor) -> Tensor:
