@@ -1,10 +1,13 @@
-# Two commands do everything on a fresh machine with Python >= 3.11:
+# Two commands do everything on a fresh machine with Python 3.11 or newer:
 #   make demo   sets up and finds the heads in the shipped photograph
 #   make test   sets up and runs the tests
+# Each sets up only what is missing; the files .venv/ready* say what is there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PICTURE ?= src/headsight/samples/astronaut.jpg
+NEEDS := pyproject.toml constraints.txt
 
 .PHONY: demo test check lint types clean
 
@@ -24,14 +27,19 @@ lint: $(VENV)/ready-dev
 types: $(VENV)/ready-dev
 	$(BIN)/mypy
 
-$(VENV)/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	touch $@
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "No virtual environment could be made. On Debian: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/ready: $(NEEDS) | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
-	touch $@
+	$(PIP) --editable '.[dev]'
+	@touch $@
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) out .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -9,9 +9,9 @@ picture and nothing else. The protocol is `headsight.eval.heads`, the one of `he
                                  benchmarks/results/<version>/head_peers--aflw2000_sample.json
 
 Needs the `bench` extra, the weights of HEADSIGHT_DATA/models, and WHENet's wheel (see
-`peers/whenet.py`). Not compared: MTCNN, whose packages need torchvision or TensorFlow. What to know:
-AFLW2000's truth was fitted with the face model that 3DDFA_V2 and the training set of FSA-Net and
-WHENet use, so these three know its habits.
+`peers/whenet.py`); MTCNN joins in where its weights are (`peers/mtcnn.py`), MediaPipe where it has
+an environment (`peers/mediapipe_mesh.py`). What to know: AFLW2000's truth was fitted with the face
+model that 3DDFA_V2 and the training set of FSA-Net and WHENet use, so these three know its habits.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peers import POSE_PEERS, ultra_light
+from peers import POSE_PEERS, mediapipe_mesh, mtcnn, ultra_light
 from PIL import Image
 
 import headsight
@@ -48,7 +50,10 @@ HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])
 """What a whole head has more than the box of its 68 landmarks, in heights of that box."""
 COLUMNS = ("ap50", "recall", "yaw", "pitch", "roll", "mae", "mae_penalised", "geodesic_median")
 
+Boxes = NDArray[np.float64]
 Find = Callable[[Image.Image, HeadSample], Detections]
+FindBoxes = Callable[[Image.Image], tuple[Boxes, Boxes]]
+"""Whole heads of a picture, and their scores."""
 
 
 def main() -> int:
@@ -79,10 +84,18 @@ def _settings(samples: list[HeadSample]) -> Iterator[tuple[str, str, Find]]:
         for peer in POSE_PEERS.values():
             yield peer.name, "true boxes", _in_true_boxes(peer)
         for peer in POSE_PEERS.values():
-            yield peer.name, ultra_light.name, _in_found_boxes(peer, "once")
+            yield peer.name, ultra_light.name, _in_found_boxes(peer, ultra_light.heads)
+        if mtcnn.is_there():
+            for peer in POSE_PEERS.values():
+                yield peer.name, mtcnn.name, _in_found_boxes(peer, mtcnn.heads)
+        if mediapipe_mesh.is_there():
+            yield mediapipe_mesh.name, "picture", _mediapipe
     else:
-        yield ultra_light.name, "picture", _in_found_boxes(None, "once")
-        yield f"{ultra_light.name}, 5 looks", "picture", _in_found_boxes(None, "tiles")
+        yield ultra_light.name, "picture", _in_found_boxes(None, ultra_light.heads)
+        tiles = partial(ultra_light.heads, look="tiles")
+        yield f"{ultra_light.name}, 5 looks", "picture", _in_found_boxes(None, tiles)
+        if mtcnn.is_there():
+            yield mtcnn.name, "picture", _in_found_boxes(None, mtcnn.heads)
     try:
         grounder = headsight.load()
     except HeadsightError as error:
@@ -107,9 +120,15 @@ def _in_true_boxes(peer: ModuleType) -> Find:
     return find
 
 
-def _in_found_boxes(peer: ModuleType | None, look: str) -> Find:
+def _mediapipe(image: Image.Image, sample: HeadSample) -> Detections:
+    boxes, rotations = mediapipe_mesh.heads(sample.image, image.size)
+    found = _detections(image, boxes, np.ones(len(boxes)), None)
+    return replace(found, rotations=rotations)
+
+
+def _in_found_boxes(peer: ModuleType | None, find_boxes: FindBoxes) -> Find:
     def find(image: Image.Image, sample: HeadSample) -> Detections:
-        boxes, scores = ultra_light.heads(image, look=look)
+        boxes, scores = find_boxes(image)
         return _detections(image, boxes, scores, peer)
 
     return find

@@ -1,7 +1,8 @@
 """Write the measured tables into README.md and docs/nano.md, between their markers.
 
-The figures come from `benchmarks/results/<version>/`, made by `headsight eval heads --output ...` and
-`benchmarks/head_peers.py`. With `--check`, nothing is written and the exit code tells whether the documents are true.
+The figures come from `benchmarks/results/<version>/`, made by `headsight eval heads --output ...`
+and `benchmarks/head_peers.py`. With `--check`, nothing is written and the exit code tells whether
+the documents are true.
 
 Example:
     python benchmarks/tables.py --check
@@ -43,7 +44,7 @@ def main() -> None:
 
 def render(text: str, name: str, table: str) -> str:
     """`text` with `table` between the markers of `name`; unchanged without markers."""
-    begin, end = f"<!-- headsight:table {name} -->", f"<!-- /headsight:table -->"
+    begin, end = f"<!-- headsight:table {name} -->", "<!-- /headsight:table -->"
     if begin not in text:
         return text
     head, rest = text.split(begin, 1)
@@ -71,7 +72,8 @@ def heads_table() -> str:
         angles = " / ".join(_number(figures[n], 1) for n in ("yaw", "pitch", "roll", "mae"))
         found = f"{figures['recall'] * figures['heads']:.0f} of {figures['heads']:.0f}"
         rows.append(
-            f"| {title} | {found} ({_number(figures['recall'], 2)}) | {_number(figures['precision'], 2)} |"
+            f"| {title} | {found} ({_number(figures['recall'], 2)}) |"
+            f" {_number(figures['precision'], 2)} |"
             f" {_number(figures['ap50'], 2)}{_interval(figures, 'ap50')} | {angles} |"
             f" {_number(figures['geodesic_median'], 1)} | {wrong / max(asked, 1):.1%} of {asked} |"
         )

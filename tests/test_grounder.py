@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -22,8 +21,9 @@ def test_every_source_gives_the_same(vlm, photo: Path) -> None:
     grounder = Grounder(vlm)
     image = Image.open(photo).convert("RGB")
     sources = [photo, str(photo), photo.read_bytes(), image, np.asarray(image)]
-    sources += [io.BytesIO(photo.read_bytes()), headsight.open_picture(photo)]
-    found = [grounder.heads(source) for source in sources]
+    with photo.open("rb") as file:
+        sources += [file, headsight.open_picture(photo)]
+        found = [grounder.heads(source) for source in sources]
     for other in found[1:]:
         np.testing.assert_array_equal(other.boxes, found[0].boxes)
         np.testing.assert_array_equal(other.poses, found[0].poses)

@@ -8,8 +8,8 @@ Ascend-Research/HeadPoseEstimation-WHENet, BSD-3-Clause); get it with
 The file is read with h5py and its EfficientNet-B0 is written out here in torch: TensorFlow's `same`
 padding (the odd pixel at the end), batch norm with eps 1e-3, and no drop-connect. Its angles are
 those of 300W-LP and CMU-HPE, which are ours. One difference from the original, in its favour: where
-the yaw is near the back, its bins are counted from 0 to 360, so that one spread over -180 and 177 is
-not read as 0.
+the yaw is near the back, its bins are counted from 0 to 360, so that one spread over -180 and 177
+is not read as 0.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""The label files that nano's photographs are trained with: exact hard-hat boxes and weak labels for the rest.
+"""The label files of nano's photographs: exact hard-hat boxes, and weak labels for the rest.
 
-Teachers: FSA-Net (front poses), WHENet (back views), Ultra-Light RFB-320 (bare heads); see `README.md`.
+Teachers: FSA-Net (front poses), WHENet (back views), Ultra-Light RFB-320 (bare heads); see
+`README.md`.
 
     python reproductions/nano/weak_labels.py --data-root ../shared/data --out runs/labels
 
-Writes `hardhat_fit.jsonl`, `hardhat_held_out.jsonl` (the first 150 pictures), `people.jsonl` and `no_people.jsonl`,
-in the form of `headsight.train.pictures`. A journal beside each file makes the job resumable.
+Writes `hardhat_fit.jsonl`, `hardhat_held_out.jsonl` (the first 150 pictures), `people.jsonl` and
+`no_people.jsonl`, in the form of `headsight.train.pictures`. A journal beside each file makes the
+job resumable.
 """
 
 from __future__ import annotations
@@ -45,14 +47,16 @@ FRONT_YAW_DEG = 70.0
 BACK_YAW_DEG = 100.0
 """From this yaw on a view is from behind, and a box with a found face cannot be one."""
 TEACHERS_DEG = 30.0
-"""Where no face was found, a front pose on which FSA-Net and WHENet differ by more is not FSA-Net's to give."""
+"""Where no face was found, FSA-Net may differ from WHENet by this much."""
 AGREE_WHENET_DEG = 12.0
-"""WHENet's crops and mirrored crops may differ by this much where FSA-Net is unsure of a front or side view."""
+"""WHENet's crops may differ by this much where FSA-Net is unsure of a front or side view."""
 FRONT_WEIGHT, BACK_WEIGHT, SIDE_WEIGHT = 0.7, 0.5, 0.4
 FACE_SCORE = 0.85
-"""A bare head is learned from this face score on; between `MIN_SCORE` and it, the place is ignored."""
+"""From this face score on a bare head is learned; from `MIN_SCORE` on the place is ignored."""
 MIN_SCORE, FACE_IN_HAT_SCORE = 0.3, 0.6
 MIN_FACE_SIDE = 8.0
+CONFIRM_SCORE = 0.7
+"""MTCNN must see the face too, with this score, or the place is ignored."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Task:
     """Exact boxes of heads with a hard hat."""
     people: Array = field(default_factory=lambda: np.zeros((0, 4)))
     """Known whole people: a head without a label is somewhere in their upper part."""
+    has_people: bool = True
+    """False: nobody is there, and what looks like a face is not learned as one."""
 
 
 def main() -> int:
@@ -95,7 +101,7 @@ def main() -> int:
 
 def label(task: Task) -> dict[str, Any]:
     """The label record of one picture."""
-    from peers import ultra_light
+    from peers import mtcnn, ultra_light
 
     with Image.open(task.image) as file:
         image = file.convert("RGB")
@@ -116,7 +122,8 @@ def label(task: Task) -> dict[str, Any]:
         )
     taken = _is_taken(grown, middles, task.hard_hats)
     for face, head, score in zip(faces[~taken], grown[~taken], scores[~taken], strict=True):
-        if score >= FACE_SCORE and min(face[2:] - face[:2]) > MIN_FACE_SIDE:
+        is_clear = score >= FACE_SCORE and min(face[2:] - face[:2]) > MIN_FACE_SIDE
+        if task.has_people and is_clear and mtcnn.confirm(image, head) > CONFIRM_SCORE:
             row = {"box": _plain(head), "hard_hat": False, **face_pose(image, head)}
             heads.append(row | {"score": round(float(score), 4)})
         else:
@@ -134,7 +141,7 @@ def face_pose(image: Image.Image, box: Array) -> dict[str, Any]:
 
 
 def hat_pose(image: Image.Image, box: Array, has_face: bool) -> dict[str, Any]:
-    """Pose of a head with a hard hat, seen from any side: FSA-Net's in front, WHENet's elsewhere."""
+    """Pose of a head with a hard hat: FSA-Net's in front, WHENet's elsewhere."""
     from peers import fsanet, whenet
 
     front, front_spread = fsanet.pose(image, box, scales=(1.0, 1.15))
@@ -223,8 +230,9 @@ def _coco(root: Path) -> tuple[list[Task], list[Task]]:
     for image in whole["images"]:
         boxes = np.array(people.get(image["id"], []), np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        tasks.append(Task(found[Path(image["file_name"]).name], people=boxes))
-    return [t for t in tasks if len(t.people)], [t for t in tasks if not len(t.people)]
+        path = found[Path(image["file_name"]).name]
+        tasks.append(Task(path, people=boxes, has_people=len(boxes) > 0))
+    return [t for t in tasks if t.has_people], [t for t in tasks if not t.has_people]
 
 
 def _plain(values: Array) -> list[float]:

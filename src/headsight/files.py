@@ -2,52 +2,79 @@
 
 from __future__ import annotations
 
+__all__ = ["Journal", "write_atomic"]
+
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
-
-__all__ = ["Journal", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` so that `path` holds either its old content or all of the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 class Journal:
     """One JSON line per finished item; a torn last line is dropped when it is opened again."""
 
+    records: list[dict[str, Any]]
+    """Everything written so far, in order."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.records: list[dict[str, Any]] = list(self._read())
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = "".join(json.dumps(r) + "\n" for r in self.records)
-        write_atomic(path, kept.encode())
-        self._file = path.open("a", encoding="utf-8")
-
-    def _read(self) -> Iterator[dict[str, Any]]:
-        if not self.path.exists():
-            return
-        for line in self.path.read_text("utf-8", errors="replace").splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:  # torn by a kill: all that follows is lost with it
-                return
+        path.touch()
+        self.records, good_bytes = _whole_lines(path.read_bytes())
+        self._file = path.open("r+b")
+        self._file.truncate(good_bytes)
+        self._file.seek(good_bytes)
 
     def add(self, record: dict[str, Any]) -> None:
         """Append one finished item and make sure it is on the disk."""
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(json.dumps(record).encode() + b"\n")
         self._file.flush()
+        os.fsync(self._file.fileno())
         self.records.append(record)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _whole_lines(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """The records up to the first line that is torn or no record, and the bytes they take."""
+    records: list[dict[str, Any]] = []
+    end = 0
+    for line in data.splitlines(keepends=True):
+        try:
+            record = json.loads(line)
+        except ValueError:  # torn by a kill, or not text
+            break
+        if not isinstance(record, dict) or not line.endswith(b"\n"):
+            break
+        records.append(record)
+        end += len(line)
+    return records, end

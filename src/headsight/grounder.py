@@ -4,13 +4,11 @@ from __future__ import annotations
 
 __all__ = ["Grounder", "load"]
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headsight.picture import Picture, PictureSource, open_picture
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from headsight.detections import Detections
     from headsight.models.base import VLM, Reply
     from headsight.tasks.tiling import Tiles
@@ -47,11 +45,11 @@ class Grounder:
     def pose(
         self,
         source: PictureSource | Picture,
-        box: ArrayLike,
+        box: Any,
         *,
         constrain: bool = False,
     ) -> Detections:
-        """The pose of the head in `box` (x0, y0, x1, y1 in pixels; or several of them).
+        """The pose of the head in `box`: x0, y0, x1, y1 in pixels, or a list or array of such.
 
         Raises:
             ImageError: the picture cannot be opened.

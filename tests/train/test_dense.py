@@ -71,7 +71,7 @@ def test_no_heads_no_nan(encoder: HeadGrid) -> None:
     assert all(torch.isfinite(v) for v in parts.values())
 
 
-def test_pose_loss_is_the_angle(encoder: HeadGrid) -> None:
+def test_pose_loss_is_the_angle_and_half_the_squared_distance(encoder: HeadGrid) -> None:
     batch = dense_targets([_canvas([[40, 24, 72, 56]])], encoder)
     turned = ypr_to_matrix(torch.tensor([50.0, 10.0, -5.0]))
     sixd = matrix_to_sixd(turned).expand(1, 8, 8, 6)
@@ -80,4 +80,5 @@ def test_pose_loss_is_the_angle(encoder: HeadGrid) -> None:
     angle = dense_loss(reading, batch, attributes=encoder.config.attributes)["pose"]
     truth = ypr_to_matrix(torch.tensor([30.0, 10.0, -5.0]))
     cosine = float(((turned @ truth.T).trace() - 1) / 2)
-    assert float(angle) == pytest.approx(np.arccos(cosine), abs=1e-4)
+    distance = float((matrix_to_sixd(turned) - matrix_to_sixd(truth)).square().sum())
+    assert float(angle) == pytest.approx(np.arccos(cosine) + 0.5 * distance, abs=1e-4)

@@ -20,6 +20,7 @@ from headsight.train.language import (
     pack,
 )
 from headsight.train.loop import LoopConfig
+from headsight.train.pictures import Augmentation
 from headsight.train.questions import Question
 from headsight.train.recipe import Recipe, Source, Stage
 
@@ -48,7 +49,12 @@ def recipe() -> Recipe:
 
 
 def test_labels_stand_on_the_answer_alone() -> None:
-    questions = [[Question("Where?", "[[001,002,003,004]]", "boxes"), Question("How?", "{350,000,010}", "pose")]]
+    questions = [
+        [
+            Question("Where?", "[[001,002,003,004]]", "boxes"),
+            Question("How?", "{350,000,010}", "pose"),
+        ]
+    ]
     packed = pack(questions, TOKENIZER, options=LanguageOptions(), first_position=4)
     said = packed.labels[0] >= 0
     text = TOKENIZER.decode(packed.labels[0][said])
@@ -109,7 +115,7 @@ def test_a_few_steps_on_imagined_readings_lower_the_loss(recipe: Recipe) -> None
     job = LanguageJob(
         model,
         TOKENIZER,
-        [([], 1.0, None)],  # type: ignore[list-item]
+        [([], 1.0, Augmentation())],
         [],
         batch_size=2,
         lr=3e-3,

@@ -24,7 +24,7 @@ class _Line:
         self._seen = 0
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return [{"params": list(self.module.parameters()), "lr": 0.05}]
+        return [{"params": list(self.module.parameters()), "lr": 0.2}]
 
     def batch(self, step: int) -> Tensor:
         return torch.randn(8, 1, generator=torch.Generator().manual_seed(step))

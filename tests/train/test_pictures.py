@@ -12,7 +12,13 @@ from PIL import Image, ImageDraw
 
 from headsight.errors import AnnotationError
 from headsight.geometry.rotations import matrix_to_ypr, mirror, ypr_to_matrix
-from headsight.train.pictures import Augmentation, LabelledPicture, augment, read_labels
+from headsight.train.pictures import (
+    Augmentation,
+    LabelledPicture,
+    augment,
+    mosaic,
+    read_labels,
+)
 
 
 def _picture(box: tuple[int, int, int, int], ypr: tuple[float, float, float]) -> LabelledPicture:
@@ -49,7 +55,7 @@ def test_a_plain_view_fits_the_picture_into_the_top_left() -> None:
 
 def test_the_box_follows_the_pixels() -> None:
     """The disc's own bounding box is measured in the view: an ellipse stays an ellipse under turns and zooms."""
-    config = Augmentation(plain_share=0.0, turn_share=1.0, zoom_range=(0.7, 1.6), recolor_share=0)
+    config = Augmentation(plain_share=0.0, turn_share=1.0, zoom_range=(0.7, 1.6), recolor_share=0.0)
     checked = 0
     for seed in range(30):
         canvas = augment(
@@ -121,3 +127,17 @@ def test_read_labels_names_the_bad_line(tmp_path: Path) -> None:
         read_labels(path)
     path.write_text(good + "\n" + good[:20])  # torn by a kill: passed over
     assert len(read_labels(path)) == 1
+
+
+def test_mosaic_puts_each_canvas_into_its_quarter() -> None:
+    config = Augmentation(image_size=192, plain_share=1.0)
+    parts = [
+        augment(_picture((60, 50, 120, 110), (0, 0, 0)), config, np.random.default_rng(seed))
+        for seed in range(4)
+    ]
+    whole = mosaic(parts)
+    assert whole.pixels.shape == (384, 384, 3)
+    assert (whole.pixels[192:, :192] == parts[2].pixels).all()
+    assert whole.boxes[1] == pytest.approx(parts[1].boxes[0] + [192, 0, 192, 0])
+    assert whole.boxes[3] == pytest.approx(parts[3].boxes[0] + 192)
+    assert len(whole.attributes) == 4

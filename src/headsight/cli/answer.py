@@ -49,10 +49,13 @@ def answer_pictures(
             may not be written).
     """
     from headsight.cli.show import results_json, table, transcript
-    from headsight.picture import expand_sources
+    from headsight.picture import expand_sources, open_picture
 
     level = logging.INFO if verbose else logging.ERROR
     logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s %(message)s")
+    for argument in arguments:
+        if "://" in argument:
+            open_picture(argument)  # tells that addresses are not fetched; a path would not
     paths = expand_sources(arguments)
     targets = _targets(paths, save, overwrite)
     session = _Session(model, device)

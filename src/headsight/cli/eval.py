@@ -23,14 +23,22 @@ def heads(
     data: Annotated[
         str,
         typer.Option(
-            "--data", help="aflw2000_sample, panoptic_sample, hardhat_workers, a COCO file, or a folder of scenes."
+            "--data",
+            help="aflw2000_sample, panoptic_sample, hardhat_workers, a COCO file or a folder.",
         ),
     ],
-    model: Annotated[str, typer.Option("--model", help="Name of a model, or a local folder.")] = "nano",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    limit: Annotated[int | None, typer.Option("--limit", help="Only the first so many pictures.")] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="Name of a model, or a local folder.")
+    ] = "nano",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")
+    ] = "auto",
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Only the first so many pictures.")
+    ] = None,
     words: Annotated[
-        str | None, typer.Option("--words", help="Ask for these instead of what the data set is labelled for.")
+        str | None,
+        typer.Option("--words", help="Ask for these instead of what the data set is labelled for."),
     ] = None,
     constrain: Annotated[
         bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
@@ -39,17 +47,19 @@ def heads(
         float, typer.Option("--min-size", help="Heads with a smaller side, px, count neither way.")
     ] = 0.0,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Write the result here; a journal beside it resumes.")
+        Path | None,
+        typer.Option("--output", help="Write the result here; a journal beside it resumes."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again and replace --output.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start again and replace --output.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Measure heads: AP50, recall by size, Euler and geodesic errors, unreadable answers, 95 % intervals.
+    """Measure heads: AP50, recall by size, pose errors, unreadable answers, intervals.
 
     Examples:
-
       headsight eval heads --data aflw2000_sample
 
       headsight eval heads --data scenes-heldout/ --output result.json
@@ -137,7 +147,9 @@ def _run(
         if not journal.records:
             journal.add({"settings": settings})
         if journal.records[0].get("settings") != settings:
-            raise ResumeError(f"{path} was made with other settings. Give --overwrite to start again.")
+            raise ResumeError(
+                f"{path} was made with other settings. Give --overwrite to start again."
+            )
         done = {r["image"]: r for r in journal.records[1:]}
     grounder = load(str(settings["model"]), device=device)
     judged, failures, times = [], [], []
@@ -201,7 +213,11 @@ def _versions() -> dict[str, str]:
 
     from headsight import __version__
 
-    return {"headsight": __version__, "torch": version("torch"), "transformers": version("transformers")}
+    return {
+        "headsight": __version__,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+    }
 
 
 def _plain(value: Any) -> Any:

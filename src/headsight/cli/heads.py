@@ -60,4 +60,4 @@ def _tiles(text: str) -> Tiles:
         return "auto"
     from headsight.tasks.tiling import tile_count
 
-    return tile_count(int(text) if text.isdecimal() else text, (1, 1))  # type: ignore[arg-type]
+    return tile_count(int(text) if text.isdecimal() else text, (1, 1))

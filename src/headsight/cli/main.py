@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = _run(words)
     except KeyboardInterrupt:
-        sys.stderr.write("headsight: interrupted\n")
         code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        sys.stderr.write("headsight: interrupted\n")
     raise SystemExit(code)
 
 

@@ -32,7 +32,6 @@ def train(
     """Train a model by a recipe, stage by stage; a killed run goes on where it was.
 
     Examples:
-
       headsight train recipes/nano.yaml --dry-run
 
       headsight train recipes/nano.yaml --output runs/nano --export my-nano

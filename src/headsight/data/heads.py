@@ -1,6 +1,7 @@
 """Labelled head pictures for evaluation: named sets and COCO files, all as the same small records.
 
-Names stand for the folders of the data directory (environment variable HEADSIGHT_DATA); nothing is downloaded.
+Names stand for the folders of the data directory (environment variable HEADSIGHT_DATA); nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from headsight.geometry.boxes import xywh_to_xyxy
 from headsight.geometry.rotations import ypr_from, ypr_to_matrix
 
 __all__ = ["READERS", "HeadSample", "read_heads"]
+
+ANGLES = ("yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class HeadSample:
 
 
 def read_heads(name: str) -> list[HeadSample]:
-    """The pictures of a named set, of a COCO file with head boxes, or of a folder that `headsight scenes` wrote.
+    """The pictures of a named set, a COCO file with head boxes, or a `headsight scenes` folder.
 
     Raises:
         InputError: no such set, file or folder.
@@ -52,14 +55,21 @@ def read_heads(name: str) -> list[HeadSample]:
     """
     path = Path(name).expanduser()
     if name in READERS:
-        return READERS[name](data_folder(name))
+        folder = data_folder(name)
+        try:
+            return READERS[name](folder)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise AnnotationError(
+                f"{folder} does not hold the data set {name}: {type(error).__name__} {error}."
+                " Fetch it again."
+            ) from error
     if path.is_dir():
         path = path / "annotations.json"
     if path.is_file():
         return read_coco(path)
     raise InputError(
-        f"'{name}' is no data set, file or folder. Known sets: {', '.join(READERS)}; or pass a COCO file, or a"
-        " folder with annotations.json."
+        f"'{name}' is no data set, file or folder. Known sets: {', '.join(READERS)}; or pass a COCO"
+        " file, or a folder with annotations.json."
     )
 
 
@@ -74,13 +84,16 @@ def data_folder(name: str) -> Path:
     folder = root / name
     if not folder.is_dir():
         raise InputError(
-            f"The data set {name} is not at {folder}. Set HEADSIGHT_DATA to the folder that holds it."
+            f"The data set {name} is not at {folder}."
+            " Set HEADSIGHT_DATA to the folder that holds it."
         )
     return folder
 
 
 def read_coco(path: Path) -> list[HeadSample]:
-    """Head boxes of a COCO file; poses from `head_pose` {yaw_deg, pitch_deg, roll_deg} or `rotation`; crowds are ignored.
+    """Head boxes of a COCO file, with poses where it has them.
+
+    Poses come from `head_pose` {yaw_deg, pitch_deg, roll_deg} or `rotation`; crowds are ignored.
 
     Raises:
         AnnotationError: not the COCO form.
@@ -93,8 +106,9 @@ def read_coco(path: Path) -> list[HeadSample]:
         return [_coco_sample(path, i, by_image.get(i["id"], [])) for i in whole["images"]]
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(
-            f"{path} is not a COCO file with head boxes: {type(error).__name__} {error}. Expected 'images' (id, file_name,"
-            " width, height) and 'annotations' (image_id, bbox, optionally head_pose)."
+            f"{path} is not a COCO file with head boxes: {type(error).__name__} {error}. Expected"
+            " 'images' (id, file_name, width, height) and 'annotations' (image_id, bbox, optionally"
+            " head_pose)."
         ) from error
 
 
@@ -117,11 +131,11 @@ def _rotation(annotation: dict[str, Any]) -> NDArray[np.float64]:
         return np.asarray(annotation["rotation"], np.float64).reshape(3, 3)
     if annotation.get("head_pose"):
         pose = annotation["head_pose"]
-        return ypr_to_matrix(np.array([pose["yaw_deg"], pose["pitch_deg"], pose["roll_deg"]]))
+        return ypr_to_matrix(np.array([pose[f"{n}_deg"] for n in ANGLES], np.float64))
     return np.full((3, 3), np.nan)
 
 
-def _xyxy(boxes: list[list[float]]) -> NDArray[np.float64]:
+def _xyxy(boxes: Sequence[Sequence[int | float]]) -> NDArray[np.float64]:
     return np.asarray(xywh_to_xyxy(np.array(boxes, np.float64).reshape(-1, 4)))
 
 
@@ -130,7 +144,7 @@ def _aflw2000(folder: Path) -> list[HeadSample]:
     samples = []
     with (folder / "labels.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            ypr = np.array([float(row[f"{n}_deg"]) for n in ("yaw", "pitch", "roll")])
+            ypr = np.array([float(row[f"{n}_deg"]) for n in ANGLES])
             box = np.array([[float(row[f"lm_{n}"]) for n in ("x0", "y0", "x1", "y1")]])
             path = folder / row["image"]
             rotation = ypr_to_matrix(ypr_from(ypr, "300wlp"))[None]
@@ -142,7 +156,7 @@ def _panoptic(folder: Path) -> list[HeadSample]:
     """Two frames of one instant, front and back; signs of the repository opal23_headpose."""
     samples = []
     for row in json.loads((folder / "labels.json").read_text("utf-8")):
-        ypr = np.array([row[f"{n}_deg"] for n in ("yaw", "pitch", "roll")])
+        ypr = np.array([row[f"{n}_deg"] for n in ANGLES], np.float64)
         path = folder / row["image"]
         rotation = ypr_to_matrix(ypr_from(ypr, "opal23"))[None]
         samples.append(HeadSample(path, _size(path), _xyxy([row["box_xywh"]]), rotation))

@@ -1,4 +1,7 @@
-"""COCO average precision of one class, in numpy: greedy matching, 101 recall points (cocodataset/cocoapi)."""
+"""COCO average precision of one class, in numpy.
+
+Greedy matching, 101 recall points (cocodataset/cocoapi).
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,10 @@ def match_picture(
     ignore: Float[Array, "k 4"] | None = None,
     max_detections: int = 100,
 ) -> PictureMatch:
-    """One-to-one matching in the order of the scores, each with the free truth of highest IoU >= `threshold`.
+    """One-to-one matching in the order of the scores.
 
-    A detection left over is ignored where at least `threshold` of its own area lies in an ignored place.
+    Each detection takes the free truth of highest IoU >= `threshold`. A detection left over is
+    ignored where at least `threshold` of its own area lies in an ignored place.
     """
     order = np.argsort(-scores, kind="stable")[:max_detections]
     boxes, scores = boxes[order], scores[order]
@@ -81,10 +85,10 @@ def average_precision(matches: Sequence[PictureMatch]) -> float:
 
 
 def coco_ap(
-    predictions: Sequence[tuple[Float[Array, "n 4"], Float[Array, " n"]]],
-    truths: Sequence[Float[Array, "m 4"]],
+    predictions: Sequence[tuple[Float[Array, "_ 4"], Float[Array, " _"]]],
+    truths: Sequence[Float[Array, "_ 4"]],
     *,
-    ignores: Sequence[Float[Array, "k 4"]] | None = None,
+    ignores: Sequence[Float[Array, "_ 4"]] | None = None,
     thresholds: Sequence[float] = COCO_THRESHOLDS,
 ) -> dict[str, float]:
     """`ap` (mean over `thresholds`), and `ap50`, `ap75` where those are among them.

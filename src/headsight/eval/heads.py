@@ -1,9 +1,10 @@
 """The head protocol: are the heads found, and how far off are their poses?
 
-Boxes: AP at IoU 0.5, recall by head size, one-to-one matching. Poses: of matched heads, wrapped Euler errors and
-geodesic angles, over all yaws and within 99 degrees; beside them the same with a miss counted as 90 degrees, so that
-refusing to answer never wins. Where the truth is a box of facial landmarks, a head is found if the best prediction
-covers 70 % of it and is not more than eight times its area. Intervals: bootstrap over pictures.
+Boxes: AP at IoU 0.5, recall by head size, one-to-one matching. Poses: of matched heads, wrapped
+Euler errors and geodesic angles, over all yaws and within 99 degrees; beside them the same with a
+miss counted as 90 degrees, so that refusing to answer never wins. Where the truth is a box of
+facial landmarks, a head is found if the best prediction covers 70 % of it and is not more than
+eight times its area. Intervals: bootstrap over pictures.
 """
 
 from __future__ import annotations

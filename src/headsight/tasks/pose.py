@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from headsight.detections import Detections
 from headsight.errors import InputError
@@ -26,13 +26,11 @@ from headsight.picture import Picture
 from headsight.tasks.asking import BOXES, POSE, POSE_TOKENS, ask
 
 
-def find_poses(
-    vlm: VLM, picture: Picture, boxes: ArrayLike, *, constrain: bool = False
-) -> Detections:
+def find_poses(vlm: VLM, picture: Picture, boxes: Any, *, constrain: bool = False) -> Detections:
     """The pose of the head in each box, in their order; the picture is encoded once for all.
 
-    A box is x0, y0, x1, y1 in pixels, and is cut at the border. The score is how sure the model was of the three angles, 0 where
-    its answer could not be read.
+    A box is four numbers x0, y0, x1, y1 in pixels; it is cut at the border. The score is how sure
+    the model was of the three angles, 0 where its answer could not be read.
 
     Raises:
         InputError: a box that is not four numbers, has no area or lies outside the picture.
@@ -98,12 +96,14 @@ def _reading(answer: Answer) -> str:
     return "recovered" if answer.is_valid else str(answer.failure)
 
 
-def _checked(
-    boxes: Float[NDArray[Any], ...], image_wh: tuple[int, int]
-) -> Float[NDArray[Any], "n 4"]:
+def _checked(given: Any, image_wh: tuple[int, int]) -> Float[NDArray[Any], "n 4"]:
     """The part of each box that lies inside the picture."""
-    if boxes.ndim == 1 and boxes.shape == (4,):
-        boxes = boxes[None]
+    try:
+        boxes = np.atleast_2d(np.asarray(given, np.float64))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The box {given!r} is not four numbers; expected x0, y0, x1, y1 in pixels."
+        ) from error
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise InputError(
             f"The boxes have shape {boxes.shape} or hold NaN, but n x 4 numbers x0, y0, x1, y1 in"

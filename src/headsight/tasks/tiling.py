@@ -27,6 +27,7 @@ AUTO_SIDE = 640
 """"auto" makes tiles of about this side, px."""
 MAX_TILES = 8
 _AUTO_MOST = 4
+_LEAST_SIDE = 16
 _OVERLAP = 0.25
 _BORDER = 2.0
 _SAME_IOU = 0.5
@@ -41,7 +42,7 @@ class View:
     """Of its top left corner in the whole picture, px."""
 
 
-def tile_count(tiles: Tiles, image_wh: tuple[int, int]) -> int:
+def tile_count(tiles: object, image_wh: tuple[int, int]) -> int:
     """Tiles along the longer side; 1 is the whole picture alone.
 
     Raises:
@@ -64,9 +65,9 @@ def tile_count(tiles: Tiles, image_wh: tuple[int, int]) -> int:
 def views(picture: Picture, tiles: Tiles) -> list[View]:
     """The whole picture, then its tiles row by row; they overlap by a quarter of their side."""
     width, height = picture.image_wh
-    most = tile_count(tiles, picture.image_wh)
+    most = min(tile_count(tiles, picture.image_wh), max(width, height) // _LEAST_SIDE)
     whole = View(picture, (0, 0))
-    if most == 1:
+    if most <= 1:
         return [whole]
     side = max(width, height) / most
     columns = _spans(width, max(1, round(width / side)))

@@ -1,13 +1,14 @@
 """Training nano's encoder: the dense reading of heads, supervised cell by cell (training only).
 
-Centre map: focal loss on Gaussians (CenterNet, arXiv 1904.07850). Boxes: generalised IoU (arXiv 1902.09630) and
-log-side distances. Rotation: angle between the read and the true matrix, from six numbers (arXiv 1812.07035).
+Centre map: focal loss on Gaussians (CenterNet, arXiv 1904.07850). Boxes: generalised IoU (arXiv
+1902.09630) and log-side distances. Rotation: angle between the read and the true matrix, from six
+numbers (arXiv 1812.07035).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headsight.geometry.rotations import geodesic_deg, sixd_to_matrix
+from headsight.geometry.rotations import geodesic_deg, matrix_to_sixd, sixd_to_matrix
 from headsight.models.grounding.headgrid import COLORS, HeadGrid, HeadReading, local_maxima
-from headsight.train.pictures import Augmentation, Canvas, LabelledPicture, augment
+from headsight.train.pictures import Augmentation, Canvas, LabelledPicture, augment, mosaic
 
 __all__ = [
     "DenseBatch",
@@ -74,6 +75,7 @@ class DenseJob:
         backbone_lr: float,
         frozen_blocks: int,
         seed: int,
+        mosaic_share: float = 0.0,
         weights: DenseWeights | None = None,
     ) -> None:
         self.module = module
@@ -85,6 +87,7 @@ class DenseJob:
         self._lr, self._backbone_lr = lr, backbone_lr
         self._frozen_blocks = frozen_blocks
         self._seed = seed
+        self._mosaic_share = mosaic_share
         self._weights = weights or DenseWeights()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -106,10 +109,19 @@ class DenseJob:
         rng = np.random.default_rng([self._seed, step])
         canvases = []
         for _ in range(self._batch_size):
-            chosen = int(rng.choice(len(self._sources), p=self._shares))
-            pictures, _, augmentation = self._sources[chosen]
-            canvases.append(augment(pictures[int(rng.integers(len(pictures)))], augmentation, rng))
+            if rng.random() < self._mosaic_share:
+                half = self.module.config.image_size // 2
+                canvases.append(mosaic([self._draw(rng, half) for _ in range(4)]))
+            else:
+                canvases.append(self._draw(rng))
         return dense_targets(canvases, self.module)
+
+    def _draw(self, rng: np.random.Generator, image_size: int | None = None) -> Canvas:
+        chosen = int(rng.choice(len(self._sources), p=self._shares))
+        pictures, _, augmentation = self._sources[chosen]
+        if image_size is not None:
+            augmentation = replace(augmentation, image_size=image_size)
+        return augment(pictures[int(rng.integers(len(pictures)))], augmentation, rng)
 
     def loss(self, batch: DenseBatch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum and its parts."""
@@ -124,7 +136,7 @@ class DenseJob:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Recall and precision at IoU 0.5 of the peaks over 0.3, and the median angle, on plain views."""
+        """Recall and precision (IoU 0.5, peaks over 0.3) and median angle, on plain views."""
         plain = Augmentation(image_size=self.module.config.image_size, plain_share=1.0)
         hits = peaks = truths = 0
         angles: list[float] = []
@@ -204,14 +216,14 @@ def dense_loss(
     box = (_box_distance(reading.boxes[near], batch.boxes[near]) * weight).sum() / total
     has_pose = near & (batch.pose_weight > 0)
     trust = (batch.weight * batch.pose_weight)[has_pose]
-    angle = _angle(sixd_to_matrix(reading.sixd[has_pose]), batch.rotations[has_pose])
+    pose = _pose_distance(reading.sixd[has_pose], batch.rotations[has_pose])
     attribute = _attribute_loss(
         reading.attribute_logits[near], batch.attributes[near], weight, attributes
     )
     return {
         "center": (center * is_known).sum() / number,
         "box": box,
-        "pose": (angle * trust).sum() / trust.sum().clamp(min=1),
+        "pose": (pose * trust).sum() / trust.sum().clamp(min=1),
         "attribute": attribute,
     }
 
@@ -236,6 +248,16 @@ def _box_distance(read: Tensor, true: Tensor) -> Tensor:
     giou = overlap / union.clamp(min=1e-8) - (hull - union) / hull
     edges = ((read - true).abs() / side.repeat(1, 2)).clamp(max=4).mean(-1)
     return 1 - giou + edges
+
+
+def _pose_distance(sixd: Tensor, true: Tensor) -> Tensor:
+    """The angle in radians plus the squared distance of the six numbers.
+
+    The angle alone leaves their length free: it grows, and the angle then hardly moves. The squared
+    distance holds the length at one and points the way from the first step.
+    """
+    distance = (sixd - matrix_to_sixd(true)).square().sum(-1)
+    return _angle(sixd_to_matrix(sixd), true) + 0.5 * distance
 
 
 def _angle(read: Tensor, true: Tensor) -> Tensor:
@@ -277,7 +299,7 @@ def _attribute(said: Mapping[str, Any], name: str) -> float:
 
 
 def _score(reading: HeadReading, canvas: Canvas) -> tuple[int, int, list[float]]:
-    """Peaks over 0.3, how many of them are heads (one to one, IoU >= 0.5), and their angles in degrees."""
+    """Peaks over 0.3, how many are heads (one to one, IoU >= 0.5), their angles in degrees."""
     size = canvas.pixels.shape[0]
     probability = reading.center_logits[0].sigmoid()
     rows, columns = torch.nonzero(local_maxima(probability[None])[0] & (probability > 0.3)).T

@@ -1,4 +1,7 @@
-"""From a training checkpoint to a model folder that `headsight.load` opens: averaged weights, half precision."""
+"""From a training checkpoint to a model folder that `headsight.load` opens.
+
+The folder holds the averaged weights in half precision.
+"""
 
 from __future__ import annotations
 

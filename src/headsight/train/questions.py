@@ -1,7 +1,7 @@
 """Questions and strict answers about a labelled picture: heads, poses, referring expressions.
 
-Expressions are made from what the labels say (colours, hats, glasses, side, size, order, gaze), so a picture whose
-labels are silent about clothes yields no question about clothes.
+Expressions are made from what the labels say (colours, hats, glasses, side, size, order, gaze), so
+a picture whose labels are silent about clothes yields no question about clothes.
 """
 
 from __future__ import annotations
@@ -61,11 +61,12 @@ def ask(
     Args:
         subjects: the heads that can be seen.
         rng: source of every choice.
-        is_complete: every head of the picture is among the subjects (photographs labelled only for hard hats
-            are not complete: "every head" may not be asked of them).
+        is_complete: every head of the picture is among the subjects (photographs labelled only for
+            hard hats are not complete: "every head" may not be asked of them).
         poses: most pose questions.
         refers: most referring questions.
-        jitter: largest shift of an asked box's edges, as a share of its side (HPE-CogVLM, arXiv:2406.01914).
+        jitter: largest shift of an asked box's edges, as a share of its side (HPE-CogVLM,
+            arXiv:2406.01914).
     """
     result = []
     if is_complete:
@@ -75,8 +76,9 @@ def ask(
         phrase = str(rng.choice(_HARD_HATS)) if rng.random() < 0.5 else _HARD_HATS[0]
         result.append(Question(_refer(phrase, rng), _boxes(hats), "boxes"))
     posed = [s for s in subjects if s.pose_weight > 0 and np.isfinite(s.rotation).all()]
-    for index in rng.permutation(len(posed))[:poses]:
-        result.append(_pose_question(posed[index], rng, jitter))
+    result += [
+        _pose_question(posed[index], rng, jitter) for index in rng.permutation(len(posed))[:poses]
+    ]
     if is_complete and subjects:
         choices = expressions(subjects)
         for index in rng.permutation(len(choices))[:refers]:
@@ -86,7 +88,7 @@ def ask(
 
 
 def expressions(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
-    """Every expression of our grammar that fits the picture, with what it refers to (possibly nothing)."""
+    """Every expression of our grammar that fits the picture, with what (if any) it refers to."""
     result: list[tuple[str, list[Subject]]] = []
     for phrases, test in _TRAITS:
         known = [test(s) for s in subjects]
@@ -184,8 +186,11 @@ for _color in _COLORS:
             (f"the person with the {_color} hard hat", f"the people with {_color} hard hats"),
             _both(_has("hard_hat", True), _has("hat_color", _color)),
         ),
-        ((f"the person with the {_color} hat", f"the people with {_color} hats"), _both(_has_hat, _has("hat_color", _color))),
-    ]  # fmt: skip
+        (
+            (f"the person with the {_color} hat", f"the people with {_color} hats"),
+            _both(_has_hat, _has("hat_color", _color)),
+        ),
+    ]
 
 _ORDINALS = ("first", "second", "third", "fourth")
 

@@ -1,4 +1,7 @@
-"""A training run written down: sources, stages, output; read from YAML, checked, and run stage by stage."""
+"""A training run written down: sources, stages, output; read from YAML and checked.
+
+It is run stage by stage.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ class Stage:
     lr: float = 1e-3
     """Peak learning rate of what is new."""
     backbone_lr: float = 1e-4
-    """Peak learning rate of the pre-trained backbone (dense), or of the encoder (language; 0 = frozen)."""
+    """Peak learning rate of the pre-trained backbone (dense) or encoder (language; 0 = frozen)."""
     frozen_blocks: int = 3
     """First backbone blocks that do not learn."""
     options: Mapping[str, Any] = field(default_factory=dict)

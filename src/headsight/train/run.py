@@ -87,10 +87,10 @@ def read_sources(
     return result
 
 
-def load_average_(
-    module: torch.nn.Module, checkpoint: Path, *, skip: tuple[str, ...] = ()
-) -> None:
-    """Load the averaged weights of a stage's checkpoint into `module`, but not those that begin like `skip`.
+def load_average_(module: torch.nn.Module, checkpoint: Path, *, skip: tuple[str, ...] = ()) -> None:
+    """Load the averaged weights of a stage's checkpoint into `module`.
+
+    Weights whose names begin like `skip` are left as they are.
 
     Raises:
         CheckpointError: the file does not exist or does not fit.
@@ -130,6 +130,7 @@ def _run_dense(
         lr=stage.lr,
         backbone_lr=stage.backbone_lr,
         frozen_blocks=stage.frozen_blocks,
+        mosaic_share=float(stage.options.get("mosaic_share", 0.0)),
         seed=int(np.random.SeedSequence([recipe.seed, len(stage.name)]).generate_state(1)[0]),
     )
     return run_stage(job, stage.loop, recipe.output / stage.name, fingerprint=mark, quiet=quiet)

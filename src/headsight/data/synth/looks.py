@@ -152,9 +152,8 @@ def _expression(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
         both("mouthFrown", rng.uniform(0.1, 0.7))
     both("eyeBlink", 1.0 if rng.random() < 0.07 else rng.uniform(0.0, 0.28))
     side = rng.normal(0, 0.35)
-    for eye, other in (("Left", "Right"), ("Right", "Left")):
+    for eye in ("Left", "Right"):
         toward = side if eye == "Left" else -side
         actions["eyeLook" + ("Out" if toward > 0 else "In") + eye] = float(min(abs(toward), 0.8))
-        del other
     both("eyeLookDown" if rng.random() < 0.5 else "eyeLookUp", abs(rng.normal(0, 0.2)))
     return tuple(actions.items())

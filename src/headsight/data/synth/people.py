@@ -169,8 +169,8 @@ class _Maker:
             red, blue = (float(1 + self.rng.normal(0, spread)) for spread in (0.03, 0.05))
             tint = (tone * red, tone, tone * blue)
         else:
-            texture = plain_skin(bodies, skin_tone(bodies, self.look.identity, self.rng))
-            tint = (1.0, 1.0, 1.0)
+            texture = plain_skin(bodies)
+            tint = skin_tone(bodies, self.look.identity, self.rng)
         material = Material(
             texture=self.level(texture, 620.0),
             tint=tint,
@@ -208,6 +208,7 @@ class _Maker:
         share = np.maximum(lower * cheeks, 0) * front * stop * (1 - lips)
         noise = 0.75 + 0.25 * np.sin(points[:, 0] * 900) * np.sin(points[:, 1] * 1100)
         result: FloatArray = (share * noise * self.look.beard * 0.85).astype(np.float32)
+        result *= self.bodies.weights[:, HEAD]  # none on the neck
         result[len(head_vertices(self.bodies)) :] = 0
         return result
 

@@ -8,12 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.interpolate import griddata
 
 from headsight.data.synth.assets import Texture, texture_of
+from headsight.data.synth.bake import JOINTS
 from headsight.data.synth.bodies import HEAD, Bodies, FloatArray, IntArray, smooth_normals
+from headsight.data.synth.shapes import grid
 from headsight.data.synth.wear import Skull
 
 __all__ = ["PlainMesh", "plain_hair", "plain_skin", "plain_top", "skin_tone"]
+
+
+FOREARMS = [k for k, (name, _) in enumerate(JOINTS) if name.startswith("lowerarm")]
 
 
 class PlainMesh(NamedTuple):
@@ -29,40 +35,38 @@ class PlainMesh(NamedTuple):
 def skin_tone(
     bodies: Bodies, identity: int, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """An sRGB skin colour that suits the identity."""
+    """A skin colour (linear light) that suits the identity."""
     dark = np.array([0.36, 0.24, 0.18])
     middle = np.array([0.78, 0.60, 0.47])
     pale = np.array([0.90, 0.74, 0.65])
     shares = [bodies.trait(identity, n) for n in ("african", "asian", "caucasian")]
     colour = shares[0] * dark + shares[1] * middle + shares[2] * pale
     colour = np.clip(colour * np.exp(rng.normal(0, 0.08)) + rng.normal(0, 0.012, 3), 0.12, 0.97)
-    return round(float(colour[0]), 2), round(float(colour[1]), 2), round(float(colour[2]), 2)
+    return float(colour[0] ** 2), float(colour[1] ** 2), float(colour[2] ** 2)
 
 
-@lru_cache(maxsize=32)
-def _skin_masks(key: int) -> dict[str, FloatArray]:
-    return {}
+_SKINS: dict[int, Texture] = {}
 
 
-_MASKS: dict[int, dict[str, FloatArray]] = {}
-
-
-def plain_skin(bodies: Bodies, tone: tuple[float, float, float]) -> Texture:
-    """A skin texture of one tone with reddish lips, darker brows and soft blotches."""
-    masks = _MASKS.setdefault(id(bodies), _paint_masks(bodies) if id(bodies) not in _MASKS else {})
-    rng = np.random.default_rng(int(sum(t * 1000 for t in tone)))
-    n = masks["lips"].shape[0]
-    blotch = ndimage.gaussian_filter(rng.normal(size=(n, n)), 6) * 8
-    fine = ndimage.gaussian_filter(rng.normal(size=(n, n)), 1)
-    base = np.array(tone, np.float32) * (1 + 0.03 * blotch + 0.03 * fine)[..., None]
-    lips = np.array(tone) * np.array([0.82, 0.55, 0.55])
-    flush = np.array(tone) * np.array([1.0, 0.86, 0.84])
-    brow = np.array([0.12, 0.09, 0.07])
-    for mask, colour, share in (("lips", lips, 0.85), ("cheeks", flush, 0.6), ("brows", brow, 0.8)):
-        m = masks[mask][..., None] * share
-        base = base * (1 - m) + colour * m
-    rgba = np.concatenate((np.clip(base, 0, 1), np.ones((n, n, 1))), -1)
-    return texture_of(rgba.astype(np.float32))
+def plain_skin(bodies: Bodies) -> Texture:
+    """A skin texture to be tinted: reddish lips, darker brows and soft blotches on white."""
+    if id(bodies) not in _SKINS:
+        masks = _paint_masks(bodies)
+        rng = np.random.default_rng(4)
+        n = masks["lips"].shape[0]
+        blotch = ndimage.gaussian_filter(rng.normal(size=(n, n)), 6) * 8
+        fine = ndimage.gaussian_filter(rng.normal(size=(n, n)), 1)
+        base = np.ones(3) * (1 + 0.03 * blotch + 0.03 * fine)[..., None]
+        for name, colour, share in (
+            ("lips", (0.82, 0.55, 0.55), 0.85),
+            ("cheeks", (1.0, 0.86, 0.84), 0.6),
+            ("brows", (0.20, 0.18, 0.17), 0.8),
+        ):
+            m = masks[name][..., None] * share
+            base = base * (1 - m) + np.array(colour) * m
+        rgba = np.concatenate((base, np.ones((n, n, 1))), -1)
+        _SKINS[id(bodies)] = texture_of(rgba.astype(np.float32))
+    return _SKINS[id(bodies)]
 
 
 def _paint_masks(bodies: Bodies) -> dict[str, FloatArray]:
@@ -88,20 +92,18 @@ def _paint_masks(bodies: Bodies) -> dict[str, FloatArray]:
     result = {}
     column = np.clip((uv[:, 0] * n).astype(int), 0, n - 1)
     row = np.clip(((1 - uv[:, 1]) * n).astype(int), 0, n - 1)
-    from scipy.interpolate import griddata
-
     for name, values in (("lips", lips), ("brows", brows), ("cheeks", cheeks)):
         near = np.nonzero(front)[0]
-        grid = np.zeros((n, n), np.float32)
+        picture = np.zeros((n, n), np.float32)
         x0, x1 = column[near].min(), column[near].max() + 1
         y0, y1 = row[near].min(), row[near].max() + 1
         gx, gy = np.meshgrid(np.arange(x0, x1), np.arange(y0, y1))
         _, first = np.unique(row[near] * n + column[near], return_index=True)
         pick = near[first]
-        grid[y0:y1, x0:x1] = griddata(
+        picture[y0:y1, x0:x1] = griddata(
             (column[pick], row[pick]), values[pick], (gx, gy), fill_value=0.0
         )
-        result[name] = ndimage.gaussian_filter(grid, 1.0)
+        result[name] = ndimage.gaussian_filter(picture, 1.0)
     return result
 
 
@@ -152,8 +154,6 @@ def plain_hair(
 def _curtain(
     skull: Skull, middle_z: float, thick: float, length: float
 ) -> tuple[FloatArray, IntArray]:
-    from headsight.data.synth.shapes import grid
-
     half_depth = (skull.back - skull.front) / 2
 
     def place(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -187,9 +187,8 @@ def _cloth() -> Texture:
 
 def plain_top(bodies: Bodies, rest: FloatArray, style: str, rng: np.random.Generator) -> PlainMesh:
     """A shirt as the body's own skin from the neck down, a little larger; sleeves by `style`."""
-    names = [i for i in range(bodies.weights.shape[1])]
     weights = bodies.weights
-    arms = weights[:, [names[7], names[9]]].sum(1)
+    arms = weights[:, FOREARMS].sum(1)
     neck = {"shirt": -0.045, "jumper": -0.025, "t-shirt": 0.0}.get(style, -0.01)
     collar = neck + 0.55 * np.clip(-rest[:, 2] - 0.02, 0, None) + rng.uniform(-0.008, 0.012)
     covers = (weights[:, HEAD] < 0.05) & (rest[:, 1] > collar)

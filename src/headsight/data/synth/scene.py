@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from headsight.data.synth.assets import load_assets
+from headsight.data.synth.assets import Assets, load_assets
 from headsight.data.synth.backdrop import backdrop, list_pictures
 from headsight.data.synth.bodies import Bodies, FloatArray, load_bodies
 from headsight.data.synth.config import HeadLabel, Kind, Scene, SceneConfig
@@ -102,7 +102,7 @@ def _stand(
     camera: Camera,
     owner: int,
     bodies: Bodies,
-    assets: object,
+    assets: Assets | None,
     rng: np.random.Generator,
 ) -> _Standing:
     body = tilt @ ypr_to_matrix(np.array([placement.body_yaw_deg, 0.0, placement.body_roll_deg]))
@@ -120,7 +120,7 @@ def _stand(
     person = build_person(
         look,
         bodies,
-        assets,  # type: ignore[arg-type]
+        assets,
         turns=turns,
         owner=owner,
         px_per_metre=placement.head_px / 0.235,
@@ -213,7 +213,7 @@ def _labelled(
         keep.append(owner)
         visible.append(share)
         people.append(_seen_box(frame.owner == owner))
-        marks.append(_landmarks(person, camera, frame, owner))
+        marks.append(_landmarks(person.landmarks, camera, frame, owner))
     boxes_full = full[keep].reshape(-1, 4)
     return Scene(
         image=image,
@@ -243,14 +243,15 @@ def _seen_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
 
 
-def _landmarks(person: _Standing, camera: Camera, frame: Frame, owner: int) -> NDArray[np.float64]:
+def _landmarks(
+    points: NDArray[np.float64], camera: Camera, frame: Frame, owner: int
+) -> NDArray[np.float64]:
     w, h = camera.image_wh
-    at = camera.project(person.landmarks)
+    at = camera.project(points)
     inside = (at[:, 0] >= 0) & (at[:, 1] >= 0) & (at[:, 0] < w) & (at[:, 1] < h)
     column = np.clip(at[:, 0], 0, w - 1).astype(int)
     row = np.clip(at[:, 1], 0, h - 1).astype(int)
     seen = frame.owner[row, column] == owner
-    del person
     return np.concatenate((at, np.where(inside, 1 + seen, 0)[:, None]), 1)
 
 

@@ -1,11 +1,12 @@
-"""nano's vision encoder: EfficientNet-Lite0, a small neck, and a dense reading of heads fed back into the tokens.
+"""nano's vision encoder: EfficientNet-Lite0, a small neck, a dense reading fed into the tokens.
 
-Backbone: EfficientNet-Lite0 (arXiv 1905.11946 without squeeze-excitation and swish) with its batch norms folded into
-the convolutions. Neck: strides 8, 16, 32 and 64 summed on the stride-16 grid. Every grid cell also answers "is the
-centre of a head here, which box, which rotation, which attributes" in the manner of CenterNet (arXiv 1904.07850);
-that reading, kept only at local maxima of the centre map, is written back into the cell's token as Fourier features
-of the very numbers the decoder will have to say. The dense reading is trained directly, so the decoder starts from
-tokens that already say what is where.
+Backbone: EfficientNet-Lite0 (arXiv 1905.11946 without squeeze-excitation and swish) with its batch
+norms folded into the convolutions. Neck: strides 8, 16, 32 and 64 summed on the stride-16 grid.
+Every grid cell also answers "is the centre of a head here, which box, which rotation, which
+attributes" in the manner of CenterNet (arXiv 1904.07850); that reading, kept only at local maxima
+of the centre map, is written back into the cell's token as Fourier features of the very numbers the
+decoder will have to say. The dense reading is trained directly, so the decoder starts from tokens
+that already say what is where.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class HeadGridConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HeadGridConfig:
-        """The config in `values`; keys that belong to others (such as `model_type`) are passed over."""
+        """The config in `values`; keys of others (such as `model_type`) are passed over."""
         names = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in values.items() if k in names})
 
@@ -141,8 +142,9 @@ class HeadGrid(nn.Module):
         cells = self.grid_hw[0] * self.grid_hw[1]
         self.position = nn.Parameter(torch.zeros(cells, config.hidden_size))
         nn.init.normal_(self.position, std=0.02)
-        nn.init.constant_(self.center.out.bias, -4.0)
-        nn.init.constant_(self.box.out.bias, 0.7)  # exp(0.7) * 16 px: a head of 64 px
+        nn.init.constant_(self.center.out.get_parameter("bias"), -4.0)
+        # exp(0.7) * 16 px: a head of 64 px
+        nn.init.constant_(self.box.out.get_parameter("bias"), 0.7)
 
     @property
     def hidden_size(self) -> int:
@@ -202,10 +204,11 @@ class HeadGrid(nn.Module):
         reading: HeadReading,
         content_wh_rel: Float[Tensor, "b 2"],
     ) -> Float[Tensor, "b n d"]:
-        """Features of the kept cells plus, at local maxima of the centre map, the reading as Fourier features.
+        """Features of the kept cells plus, where a head is read, the reading.
 
-        `content_wh_rel` is the share of the square that the picture covers, in (0, 1]: numbers are written in
-        thousandths of the original picture, as the answers are.
+        The reading is added at local maxima of the centre map, as Fourier features.
+        `content_wh_rel` is the share of the square that the picture covers, in (0, 1]: numbers are
+        written in thousandths of the original picture, as the answers are.
         """
         cells = self.kept_cells(reading)  # (B, N)
         center = reading.center_logits.sigmoid()
@@ -252,7 +255,10 @@ class HeadGrid(nn.Module):
 
 
 def fourier_features(values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch f"]:
-    """Cosines and sines of `values` in [0, 1] at frequencies 1/2, 1, 2, ... 256: neighbours alike, far ones not."""
+    """Cosines and sines of `values` in [0, 1] at frequencies 1/2, 1, 2, ... 256.
+
+    Neighbours come out alike, far ones not.
+    """
     frequency = torch.pi * 2.0 ** torch.arange(
         _NUM_FREQUENCIES, device=values.device, dtype=values.dtype
     )
@@ -261,7 +267,7 @@ def fourier_features(values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch f
 
 
 def local_maxima(heat: Float[Tensor, "b h w"], *, kernel: int = 3) -> Bool[Tensor, "b h w"]:
-    """True where a cell is the largest of its `kernel` x `kernel` neighbourhood (arXiv 1904.07850)."""
+    """True where a cell is the largest of `kernel` x `kernel` around it (arXiv 1904.07850)."""
     pooled = F.max_pool2d(heat[:, None], kernel, stride=1, padding=kernel // 2)[:, 0]
     return heat == pooled
 
@@ -273,7 +279,7 @@ def _take(x: Float[Tensor, "b m c"], cells: Int[Tensor, "b n"]) -> Float[Tensor,
 def _attribute_probabilities(
     logits: Float[Tensor, "*batch a"], attributes: Mapping[str, int]
 ) -> Float[Tensor, "*batch a"]:
-    parts = logits.split(list(attributes.values()), -1)
+    parts = torch.split(logits, list(attributes.values()), -1)
     return torch.cat([p.sigmoid() if p.shape[-1] == 1 else p.softmax(-1) for p in parts], -1)
 
 
@@ -297,7 +303,7 @@ class _InvertedResidual(nn.Module):
         self.has_skip = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y: Tensor = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         y = self.project(F.relu6(self.depthwise(y), inplace=True))
         return x + y if self.has_skip else y
 

@@ -1,0 +1,214 @@
+"""Detections as other programs want them: plain dicts, COCO results, supervision; and back."""
+
+from __future__ import annotations
+
+__all__ = [
+    "detections_from_dict",
+    "detections_from_json",
+    "detections_to_coco",
+    "detections_to_dict",
+    "detections_to_supervision",
+    "mask_to_rle",
+    "rle_to_mask",
+]
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+from headsight.detections import SCHEMA, Detections, Exchange
+from headsight.errors import AnnotationError, InputError, require
+from headsight.geometry.boxes import xyxy_to_xywh
+from headsight.geometry.rotations import ypr_to_matrix
+
+CONVENTION = "yaw-left,pitch-up,roll-clockwise"
+
+_ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
+_PLACE = ("box", "score", "label", "pose", "keypoints", "mask")
+
+
+def detections_to_dict(detections: Detections) -> dict[str, Any]:
+    """Plain values for JSON: boxes to 0.001 px, angles to 0.01 degrees, scores to 0.0001."""
+    picture = detections.picture
+    return {
+        "schema": SCHEMA,
+        "source": None if picture is None else picture.source,
+        "image_wh": list(detections.image_wh),
+        "convention": CONVENTION,
+        "label_names": list(detections.label_names),
+        "places": [_place(one) for one in detections],
+        "exchanges": [_plain(exchange.to_dict()) for exchange in detections.exchanges],
+    }
+
+
+def detections_from_dict(document: Mapping[str, Any]) -> Detections:
+    """What `detections_to_dict` wrote, as far as its digits go, without the picture.
+
+    Of no places it is not known whether poses were asked for: `rotations` is then None.
+
+    Raises:
+        AnnotationError: another schema, or a place that is not what the schema says.
+    """
+    schema = document.get("schema") if isinstance(document, Mapping) else None
+    if schema != SCHEMA:
+        raise AnnotationError(
+            f"The document has the schema {schema!r}, but {SCHEMA!r} is read. Write it with"
+            " Detections.to_dict or to_json."
+        )
+    try:
+        return _detections(document)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise AnnotationError(
+            f"The document says {SCHEMA}, but does not keep to it"
+            f" ({type(error).__name__}: {error}). Write it with Detections.to_dict or to_json."
+        ) from error
+
+
+def detections_from_json(text: str) -> Detections:
+    """`detections_from_dict` of JSON text.
+
+    Raises:
+        AnnotationError: no JSON, another schema, or a place that is not what the schema says.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise AnnotationError(f"The text is no JSON: {error}. Write it with to_json.") from error
+    return detections_from_dict(document)
+
+
+def detections_to_coco(detections: Detections, *, image_id: int = 0) -> list[dict[str, Any]]:
+    """COCO results; see `Detections.to_coco`."""
+    results: list[dict[str, Any]] = []
+    for one in detections:
+        result: dict[str, Any] = {
+            "image_id": image_id,
+            "category_id": int(one.labels[0]) + 1,
+            "bbox": xyxy_to_xywh(one.boxes)[0].tolist(),
+            "score": float(one.scores[0]),
+        }
+        if one.rotations is not None and np.isfinite(one.rotations).all():
+            result["head_pose"] = _pose(one)
+            result["rotation"] = one.rotations[0].tolist()
+        if one.keypoints is not None:
+            result["keypoints"] = one.keypoints[0].ravel().tolist()
+        if one.masks is not None:
+            result["segmentation"] = mask_to_rle(one.masks[0])
+        results.append(result)
+    return results
+
+
+def detections_to_supervision(detections: Detections) -> Any:
+    """A `supervision.Detections`; see `Detections.to_supervision`.
+
+    Raises:
+        MissingExtraError: supervision is not installed.
+    """
+    supervision = require("supervision")
+    return supervision.Detections(
+        xyxy=detections.boxes.astype(np.float32),
+        mask=None if detections.masks is None else detections.masks.copy(),
+        confidence=detections.scores.astype(np.float32),
+        class_id=detections.labels.astype(int),
+        data={"class_name": np.array(detections.names, dtype=str), "ypr_deg": detections.poses},
+    )
+
+
+def mask_to_rle(mask: Bool[NDArray[Any], "height width"]) -> dict[str, list[int]]:
+    """COCO's plain run lengths, down the columns, starting with the False ones.
+
+    Example:
+        >>> mask_to_rle(np.array([[False, True], [False, True]]))
+        {'size': [2, 2], 'counts': [2, 2]}
+    """
+    flat = np.concatenate(([False], mask.ravel(order="F")))
+    starts = np.flatnonzero(flat[1:] != flat[:-1])
+    edges = np.concatenate(([0], starts, [mask.size]))
+    return {"size": list(mask.shape), "counts": np.diff(edges).tolist()}
+
+
+def rle_to_mask(rle: Mapping[str, Sequence[int]]) -> Bool[NDArray[Any], "height width"]:
+    """The mask that `mask_to_rle` wrote.
+
+    Raises:
+        InputError: the runs do not fill the mask.
+    """
+    height, width = rle["size"]
+    counts = np.asarray(rle["counts"], np.int64)
+    if (counts < 0).any() or counts.sum() != height * width:
+        raise InputError(
+            f"The runs of a mask add up to {counts.sum()}, but {height} x {width} ="
+            f" {height * width} are needed. Check the counts."
+        )
+    values = np.arange(len(counts)) % 2 == 1
+    return np.repeat(values, counts).reshape((height, width), order="F")
+
+
+def _place(one: Detections) -> dict[str, Any]:
+    place: dict[str, Any] = {
+        "box": [round(float(v), 3) for v in one.boxes[0]],
+        "score": round(float(one.scores[0]), 4),
+        "label": one.names[0],
+    }
+    if one.rotations is not None:
+        place["pose"] = _pose(one)
+    if one.keypoints is not None:
+        place["keypoints"] = one.keypoints[0].round(3).tolist()
+    if one.masks is not None:
+        place["mask"] = mask_to_rle(one.masks[0])
+    return place | {name: _plain(values[0]) for name, values in one.attributes.items()}
+
+
+def _pose(one: Detections) -> dict[str, float] | None:
+    angles = one.poses[0]
+    if not np.isfinite(angles).all():
+        return None
+    return {name: round(float(angle), 2) + 0.0 for name, angle in zip(_ANGLES, angles, strict=True)}
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON knows it: numpy unwrapped, tuples as lists, NaN and infinity as null."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _detections(document: Mapping[str, Any]) -> Detections:
+    places = document["places"]
+    names = tuple(document["label_names"])
+    has = {key: any(key in place for place in places) for key in _PLACE}
+    extra = list(dict.fromkeys(chain.from_iterable(places)))
+    width, height = document["image_wh"]
+    return Detections(
+        np.array([place["box"] for place in places], np.float64).reshape(-1, 4),
+        np.array([place["score"] for place in places], np.float64),
+        np.array([names.index(place["label"]) for place in places], np.int64),
+        names,
+        (int(width), int(height)),
+        rotations=np.stack([_rotation(p.get("pose")) for p in places]) if has["pose"] else None,
+        keypoints=np.array([p["keypoints"] for p in places], np.float64)
+        if has["keypoints"]
+        else None,
+        masks=np.stack([rle_to_mask(p["mask"]) for p in places]) if has["mask"] else None,
+        attributes={
+            name: tuple(place.get(name) for place in places) for name in extra if name not in _PLACE
+        },
+        exchanges=tuple(Exchange(**exchange) for exchange in document["exchanges"]),
+    )
+
+
+def _rotation(pose: Mapping[str, float] | None) -> NDArray[Any]:
+    if pose is None:
+        return np.full((3, 3), np.nan)
+    return np.asarray(ypr_to_matrix(np.array([pose[name] for name in _ANGLES], np.float64)))
