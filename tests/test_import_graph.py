@@ -1,9 +1,13 @@
-"""Who may import whom, read from the source: data flows one way, and there are no cycles."""
+"""Who may import whom, read from the source; and what `import headsight` costs."""
 
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,22 +15,6 @@ import pytest
 import headsight
 
 ROOT = Path(headsight.__file__).parent
-FORBIDDEN = {
-    "geometry": {"language", "models", "tasks", "train", "data", "eval", "cli", "picture"},
-    "language": {"models", "tasks", "train", "data", "eval", "cli", "picture", "detections"},
-    "models": {"tasks", "train", "data", "eval", "cli", "grounder"},
-    "tasks": {"train", "data", "eval", "cli", "grounder"},
-    "eval": {"models", "tasks", "train", "cli", "grounder"},
-    "data": {"models", "tasks", "train", "eval", "cli", "grounder"},
-    "train": {"tasks", "cli", "grounder"},
-}
-"""Area: what none of its files may import, not even inside a function."""
-HEAVY = {"torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers"}
-LIGHT_AREAS = ("cli", "tasks", "geometry", "language", "eval")
-"""Importing these never imports torch ..."""
-HEAVY_MODULES = {"headsight.language.logits"}
-"""... but for what is only imported inside the functions that need it."""
-FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
@@ -34,79 +22,138 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(body: list[ast.stmt], *, deep: bool) -> Iterator[str]:
-    """Modules that are imported, without those for type checkers; `deep` enters functions too."""
-    for node in body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.If):
-            if "TYPE_CHECKING" not in ast.unparse(node.test):
-                yield from imports(node.body, deep=deep)
-            yield from imports(node.orelse, deep=deep)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not deep:
-            continue
-        else:
-            for part in ("body", "orelse", "finalbody", "handlers"):
-                yield from imports(getattr(node, part, []), deep=deep)
+MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
-def imports_of(path: Path, *, deep: bool) -> set[str]:
-    return set(imports(ast.parse(path.read_text("utf-8")).body, deep=deep))
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-@pytest.mark.parametrize("area", FORBIDDEN)
-def test_data_flows_one_way(area: str) -> None:
-    wrong = [
-        f"{module_name(path)} imports {name}"
-        for path in FILES
-        if path.relative_to(ROOT).parts[0] == area
-        for name in imports_of(path, deep=True)
-        if name.startswith("headsight.") and name.split(".")[1] in FORBIDDEN[area]
-    ]
-    assert wrong == []
+def imports_in(name: str, *, lazy: bool) -> Iterator[str]:
+    """Every module imported in a file; with `lazy` also inside functions. Never for types alone."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+    def walk(node: ast.AST) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if is_type_checking(child):
+                continue
+            if not lazy and isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if isinstance(child, ast.Import):
+                yield from (alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                up = package.split(".")[: len(package.split(".")) + 1 - child.level]
+                base = ".".join([*up, child.module or ""] if child.level else [child.module or ""])
+                base = base.strip(".")
+                for alias in child.names:
+                    inner = f"{base}.{alias.name}"
+                    yield inner if inner in MODULES else base
+            yield from walk(child)
+
+    return walk(ast.parse(path.read_text("utf-8")))
 
 
-def test_light_areas_import_nothing_heavy_at_the_top() -> None:
-    wrong = [
-        f"{module_name(path)} imports {name}"
-        for path in FILES
-        if path.relative_to(ROOT).parts[0] in LIGHT_AREAS and module_name(path) not in HEAVY_MODULES
-        for name in imports_of(path, deep=False)
-        if name.split(".")[0] in HEAVY
-    ]
-    assert wrong == []
+def ours(name: str, *, lazy: bool) -> set[str]:
+    return {i for i in imports_in(name, lazy=lazy) if i.partition(".")[0] == "headsight"}
+
+
+def in_area(area: str) -> list[str]:
+    prefix = f"headsight.{area}"
+    return [name for name in MODULES if name == prefix or name.startswith(prefix + ".")]
 
 
 def test_no_cycles() -> None:
-    names = {module_name(path): path for path in FILES}
-    graph = {name: closest(imports_of(path, deep=False), names) for name, path in names.items()}
-    done: set[str] = set()
-
-    def walk(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, " -> ".join((*trail, name))
-        if name not in done:
-            for other in graph[name]:
-                walk(other, (*trail, name))
-            done.add(name)
-
-    for name in graph:
-        walk(name, ())
+    graph = {name: ours(name, lazy=False) - {name} for name in MODULES}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+    assert set(MODULES) <= set(order)
 
 
-def closest(wanted: set[str], names: dict[str, Path]) -> set[str]:
-    """The modules of ours behind `package.module.name`."""
-    found = (name if name in names else name.rpartition(".")[0] for name in wanted)
-    return {name for name in found if name in names}
+def test_every_import_of_ours_exists() -> None:
+    for name in MODULES:
+        missing = ours(name, lazy=True) - set(MODULES)
+        assert not missing, f"{name} imports {missing}"
 
 
-def test_torchvision_and_timm_are_never_imported_to_be_used() -> None:
-    allowed = {"headsight.doctor"}  # looks whether torchvision is broken
-    wrong = [
-        module_name(path)
-        for path in FILES
-        for name in imports_of(path, deep=True)
-        if name.split(".")[0] in {"torchvision", "timm"} and module_name(path) not in allowed
-    ]
-    assert wrong == []
+MAY_IMPORT = {
+    "geometry": ("geometry", "errors"),
+    "language": ("language", "geometry", "errors"),
+    "errors": (),
+    "files": ("errors",),
+    "picture": ("errors",),
+    "detections": ("errors", "geometry", "picture", "draw", "export"),
+    "export": ("errors", "geometry", "detections"),
+    "draw": ("errors", "geometry", "draw_labels"),
+}
+
+
+@pytest.mark.parametrize("area", MAY_IMPORT)
+def test_pure_parts_stay_pure(area: str) -> None:
+    for name in in_area(area):
+        for other in ours(name, lazy=True):
+            home = other.split(".")[1] if "." in other else other
+            assert home in MAY_IMPORT[area], f"{name} imports {other}"
+
+
+MAY_NOT_IMPORT = {
+    "models": ("tasks", "train", "eval", "cli", "app", "grounder"),
+    "tasks": ("train", "eval", "cli", "app", "grounder"),
+    "eval": ("models", "tasks", "train", "cli", "app", "grounder"),
+    "data": ("models", "tasks", "train", "cli", "app", "grounder"),
+    "train": ("cli", "app"),
+    "grounder": ("train", "eval", "cli", "app"),
+}
+
+
+@pytest.mark.parametrize("area", MAY_NOT_IMPORT)
+def test_data_flows_one_way(area: str) -> None:
+    for name in in_area(area):
+        for other in ours(name, lazy=True):
+            home = other.split(".")[1] if "." in other else other
+            assert home not in MAY_NOT_IMPORT[area], f"{name} imports {other}"
+
+
+HEAVY = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
+
+
+@pytest.mark.parametrize("area", ["geometry", "eval", "data", "language"])
+def test_heavy_packages_are_imported_late(area: str) -> None:
+    for name in in_area(area):
+        heads = {i.partition(".")[0] for i in imports_in(name, lazy=False)}
+        assert not heads & set(HEAVY), f"{name} imports {heads & set(HEAVY)} at its top"
+
+
+@pytest.mark.parametrize("name", ["torchvision", "timm"])
+def test_never_imported(name: str) -> None:
+    for module in MODULES:
+        assert name not in {i.partition(".")[0] for i in imports_in(module, lazy=True)}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level packages in memory after `code` ran in a fresh interpreter."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(ran.stdout.splitlines()[-1])}
+
+
+def test_import_headsight_is_light() -> None:
+    assert not loaded_by("import headsight") & {*HEAVY, "PIL", "numpy", "scipy", "rich", "typer"}
+
+
+def test_pictures_and_results_need_no_torch() -> None:
+    code = "import headsight as h; h.open_picture, h.Detections, h.Picture, h.load, h.__version__"
+    loaded = loaded_by(code)
+    assert {"PIL", "numpy"} <= loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_public_names() -> None:
+    for name in headsight.__all__:
+        assert getattr(headsight, name) is not None
+    assert set(headsight.__all__) <= set(dir(headsight))
+    assert headsight.__version__ == "0.1.0"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        headsight.nothing  # noqa: B018

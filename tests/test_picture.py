@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
@@ -364,6 +364,7 @@ SEEDS = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", SEEDS)
+@settings(max_examples=60)
 @given(hits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=6))
 def test_damage_never_surprises(kind: str, hits: list[tuple[int, int]]) -> None:
     data = bytearray(SEEDS[kind])

@@ -287,10 +287,11 @@ class Detections:
         rows = [["label", "score", "x1", "y1", "x2", "y2"]]
         if self.rotations is not None:
             rows[0] += ["yaw", "pitch", "roll"]
-        for i in range(min(len(self), _SHOWN_ROWS)):
-            row = [self.names[i], f"{self.scores[i]:.2f}", *(f"{v:.0f}" for v in self.boxes[i])]
+        poses = self.poses
+        for i, name in enumerate(self.names[:_SHOWN_ROWS]):
+            row = [name, f"{self.scores[i]:.2f}", *(f"{v:.0f}" for v in self.boxes[i])]
             if self.rotations is not None:
-                row += ["-" if np.isnan(v) else f"{v:.0f}" for v in self.poses[i]]
+                row += ["-" if np.isnan(v) else f"{round(float(v))}" for v in poses[i]]
             rows.append(row)
         lines = [title, *(_aligned(rows) if len(self) else [])]
         if len(self) > _SHOWN_ROWS:

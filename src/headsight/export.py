@@ -41,7 +41,7 @@ def detections_to_dict(detections: Detections) -> dict[str, Any]:
         "image_wh": list(detections.image_wh),
         "convention": CONVENTION,
         "label_names": list(detections.label_names),
-        "places": [_place(one) for one in detections],
+        "places": _places(detections),
         "exchanges": [_plain(exchange.to_dict()) for exchange in detections.exchanges],
     }
 
@@ -54,7 +54,7 @@ def detections_from_dict(document: Mapping[str, Any]) -> Detections:
     Raises:
         AnnotationError: another schema, or a place that is not what the schema says.
     """
-    schema = document.get("schema") if isinstance(document, Mapping) else None
+    schema = document.get("schema")
     if schema != SCHEMA:
         raise AnnotationError(
             f"The document has the schema {schema!r}, but {SCHEMA!r} is read. Write it with"
@@ -79,26 +79,28 @@ def detections_from_json(text: str) -> Detections:
         document = json.loads(text)
     except ValueError as error:
         raise AnnotationError(f"The text is no JSON: {error}. Write it with to_json.") from error
-    return detections_from_dict(document)
+    return detections_from_dict(document if isinstance(document, dict) else {})
 
 
 def detections_to_coco(detections: Detections, *, image_id: int = 0) -> list[dict[str, Any]]:
     """COCO results; see `Detections.to_coco`."""
     results: list[dict[str, Any]] = []
-    for one in detections:
+    poses = _poses(detections)
+    sides = xyxy_to_xywh(detections.boxes)
+    for i, score in enumerate(detections.scores):
         result: dict[str, Any] = {
             "image_id": image_id,
-            "category_id": int(one.labels[0]) + 1,
-            "bbox": xyxy_to_xywh(one.boxes)[0].tolist(),
-            "score": float(one.scores[0]),
+            "category_id": int(detections.labels[i]) + 1,
+            "bbox": sides[i].tolist(),
+            "score": float(score),
         }
-        if one.rotations is not None and np.isfinite(one.rotations).all():
-            result["head_pose"] = _pose(one)
-            result["rotation"] = one.rotations[0].tolist()
-        if one.keypoints is not None:
-            result["keypoints"] = one.keypoints[0].ravel().tolist()
-        if one.masks is not None:
-            result["segmentation"] = mask_to_rle(one.masks[0])
+        if detections.rotations is not None and poses[i] is not None:
+            result["head_pose"] = poses[i]
+            result["rotation"] = detections.rotations[i].tolist()
+        if detections.keypoints is not None:
+            result["keypoints"] = detections.keypoints[i].ravel().tolist()
+        if detections.masks is not None:
+            result["segmentation"] = mask_to_rle(detections.masks[i])
         results.append(result)
     return results
 
@@ -149,26 +151,34 @@ def rle_to_mask(rle: Mapping[str, Sequence[int]]) -> Bool[NDArray[Any], "height 
     return np.repeat(values, counts).reshape((height, width), order="F")
 
 
-def _place(one: Detections) -> dict[str, Any]:
-    place: dict[str, Any] = {
-        "box": [round(float(v), 3) for v in one.boxes[0]],
-        "score": round(float(one.scores[0]), 4),
-        "label": one.names[0],
-    }
-    if one.rotations is not None:
-        place["pose"] = _pose(one)
-    if one.keypoints is not None:
-        place["keypoints"] = one.keypoints[0].round(3).tolist()
-    if one.masks is not None:
-        place["mask"] = mask_to_rle(one.masks[0])
-    return place | {name: _plain(values[0]) for name, values in one.attributes.items()}
+def _places(detections: Detections) -> list[dict[str, Any]]:
+    places: list[dict[str, Any]] = []
+    poses = _poses(detections)
+    for i, name in enumerate(detections.names):
+        place: dict[str, Any] = {
+            "box": [round(float(v), 3) for v in detections.boxes[i]],
+            "score": round(float(detections.scores[i]), 4),
+            "label": name,
+        }
+        if detections.rotations is not None:
+            place["pose"] = poses[i]
+        if detections.keypoints is not None:
+            place["keypoints"] = detections.keypoints[i].round(3).tolist()
+        if detections.masks is not None:
+            place["mask"] = mask_to_rle(detections.masks[i])
+        places.append(place | {k: _plain(v[i]) for k, v in detections.attributes.items()})
+    return places
 
 
-def _pose(one: Detections) -> dict[str, float] | None:
-    angles = one.poses[0]
-    if not np.isfinite(angles).all():
-        return None
-    return {name: round(float(angle), 2) + 0.0 for name, angle in zip(_ANGLES, angles, strict=True)}
+def _poses(detections: Detections) -> list[dict[str, float] | None]:
+    """Angles by name, None where not read."""
+    return [
+        # + 0.0: no negative zeros
+        {name: round(float(v), 2) + 0.0 for name, v in zip(_ANGLES, angles, strict=True)}
+        if np.isfinite(angles).all()
+        else None
+        for angles in detections.poses
+    ]
 
 
 def _plain(value: Any) -> Any:

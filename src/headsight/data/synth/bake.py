@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,8 @@ def bake_bodies(path: Path, *, identities: int = IDENTITIES, seed: int = 2026010
     import torch
 
     logger.info("event=bake_start identities=%d path=%s", identities, path)
-    model: Any = anny.Anny(
-        rig="makehuman",
-        topology="makehuman",
-        facial_actions="all",
-        phenotypes="all",
-        local_changes="all",
-    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = _build_model(anny, path.parent)
     rng = np.random.default_rng(seed)
     traits = [_traits(rng) for _ in range(identities)]
     shapes = [_face_shape(rng, model.local_change_labels) for _ in range(identities)]
@@ -97,7 +93,6 @@ def bake_bodies(path: Path, *, identities: int = IDENTITIES, seed: int = 2026010
         actions = _actions(model, torch)
     corners = model.faces.numpy()
     uv_corners = model.face_texture_coordinate_indices.numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".part{os.getpid()}.npz")
     np.savez_compressed(
         part,
@@ -117,6 +112,25 @@ def bake_bodies(path: Path, *, identities: int = IDENTITIES, seed: int = 2026010
         os.fsync(file.fileno())
     part.replace(path)
     logger.info("event=bake_done path=%s", path)
+
+
+def _build_model(anny: Any, folder: Path) -> Any:
+    """The full model; its own cache of 1.5 GB is kept in `folder` only while it builds."""
+    from anny.paths import get_anny_cache_path, set_anny_cache_path
+
+    before = get_anny_cache_path()
+    with tempfile.TemporaryDirectory(prefix="anny-", dir=folder) as scratch:
+        set_anny_cache_path(scratch)
+        try:
+            return anny.Anny(
+                rig="makehuman",
+                topology="makehuman",
+                facial_actions="all",
+                phenotypes="all",
+                local_changes="all",
+            )
+        finally:
+            set_anny_cache_path(before)
 
 
 _TRAIT_NAMES = (

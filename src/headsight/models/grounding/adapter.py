@@ -100,10 +100,10 @@ class GroundingAdapter:
 
     def _reply(self, prompt: str, written: Written) -> Reply:
         text = self.processor.decode_answer(written.token_ids)
-        decode = self.processor.tokenizer.decode
-        pieces = tuple(str(decode([i])) for i in written.token_ids)
+        decode = self.processor.decode_answer  # special tokens in the middle are no text
+        pieces = tuple(decode([i]) for i in written.token_ids)
         if "".join(pieces) != text:  # a character that is spread over several tokens
-            heads = [str(decode(written.token_ids[:n])) for n in range(len(pieces) + 1)]
+            heads = [decode(written.token_ids[:n]) for n in range(len(pieces) + 1)]
             shared = [len(_common(head, text)) for head in heads]
             pieces = tuple(text[a:b] for a, b in pairwise(shared))
         return Reply(prompt, text, pieces, written.logprobs, written.ended)
