@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def imports_in(name: str, *, lazy: bool) -> Iterator[str]:
+@cache
+def imports_in(name: str, *, lazy: bool) -> tuple[str, ...]:
     """Every module imported in a file; with `lazy` also inside functions. Never for types alone."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
@@ -51,7 +53,7 @@ def imports_in(name: str, *, lazy: bool) -> Iterator[str]:
                     yield inner if inner in MODULES else base
             yield from walk(child)
 
-    return walk(ast.parse(path.read_text("utf-8")))
+    return tuple(walk(ast.parse(path.read_text("utf-8"))))
 
 
 def ours(name: str, *, lazy: bool) -> set[str]:
@@ -119,16 +121,22 @@ def test_data_flows_one_way(area: str) -> None:
 HEAVY = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 
 
+NEEDS_TORCH = "headsight.language.logits"  # a transformers LogitsProcessor, imported when asked for
+
+
 @pytest.mark.parametrize("area", ["geometry", "eval", "data", "language"])
 def test_heavy_packages_are_imported_late(area: str) -> None:
     for name in in_area(area):
+        assert NEEDS_TORCH not in ours(name, lazy=False)
+        if name == NEEDS_TORCH:
+            continue
         heads = {i.partition(".")[0] for i in imports_in(name, lazy=False)}
         assert not heads & set(HEAVY), f"{name} imports {heads & set(HEAVY)} at its top"
 
 
 @pytest.mark.parametrize("name", ["torchvision", "timm"])
 def test_never_imported(name: str) -> None:
-    for module in MODULES:
+    for module in MODULES.keys() - {"headsight.doctor"}:  # which looks whether it is broken
         assert name not in {i.partition(".")[0] for i in imports_in(module, lazy=True)}
 
 
