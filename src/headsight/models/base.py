@@ -27,7 +27,8 @@ class Reply:
     tokens: tuple[str, ...]
     """The pieces of `text`; joined they give it back."""
     logprobs: tuple[float, ...]
-    """Log-probability of each token in the model's own distribution, grammar or not."""
+    """Log-probability of each token in the model's own distribution, grammar or not; of a number
+    or its near neighbours where the model was trained on soft targets."""
     ended: bool = True
     """False where the limit of tokens cut the answer."""
 

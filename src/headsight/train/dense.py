@@ -25,6 +25,7 @@ from headsight.train.pictures import Augmentation, Canvas, LabelledPicture, augm
 __all__ = [
     "DenseBatch",
     "DenseJob",
+    "DenseSource",
     "DenseWeights",
     "dense_loss",
     "dense_targets",
@@ -42,7 +43,7 @@ class DenseWeights:
     center: float = 1.0
     box: float = 1.0
     pose: float = 1.0
-    attribute: float = 0.3
+    attribute: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,24 @@ class DenseBatch:
     """1 / 0 for yes/no, a class number for several logits, -1 = unknown; one column a group."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DenseSource:
+    """Labelled pictures, how often a canvas is made of them, and how they are varied."""
+
+    pictures: Sequence[LabelledPicture]
+    share: float
+    augmentation: Augmentation
+    mosaic: int = 1
+    """Pictures along each side of a canvas; those of sources with the same number mix."""
+
+
 class DenseJob:
     """The stage that trains a `HeadGrid` on labelled pictures."""
 
     def __init__(
         self,
         module: HeadGrid,
-        sources: Sequence[tuple[Sequence[LabelledPicture], float, Augmentation]],
+        sources: Sequence[DenseSource],
         validation: Sequence[LabelledPicture],
         *,
         batch_size: int,
@@ -75,19 +87,15 @@ class DenseJob:
         backbone_lr: float,
         frozen_blocks: int,
         seed: int,
-        mosaic_share: float = 0.0,
         weights: DenseWeights | None = None,
     ) -> None:
         self.module = module
-        self._sources = [s for s in sources if len(s[0])]
-        shares = np.array([share for _, share, _ in self._sources])
-        self._shares = shares / shares.sum()
+        self._sources = [s for s in sources if len(s.pictures)]
         self._validation = validation
         self._batch_size = batch_size
         self._lr, self._backbone_lr = lr, backbone_lr
         self._frozen_blocks = frozen_blocks
         self._seed = seed
-        self._mosaic_share = mosaic_share
         self._weights = weights or DenseWeights()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -105,23 +113,20 @@ class DenseJob:
         return [{"params": fast, "lr": self._lr}, {"params": slow, "lr": self._backbone_lr}]
 
     def batch(self, step: int) -> DenseBatch:
-        """Pictures drawn from the sources by their shares, augmented."""
+        """Canvases drawn from the sources by their shares, augmented."""
         rng = np.random.default_rng([self._seed, step])
         canvases = []
         for _ in range(self._batch_size):
-            if rng.random() < self._mosaic_share:
-                half = self.module.config.image_size // 2
-                canvases.append(mosaic([self._draw(rng, half) for _ in range(4)]))
-            else:
-                canvases.append(self._draw(rng))
+            number = _drawn(self._sources, rng).mosaic
+            alike = [s for s in self._sources if s.mosaic == number]
+            tiles = [self._view(_drawn(alike, rng), rng) for _ in range(number**2)]
+            canvases.append(mosaic(tiles) if number > 1 else tiles[0])
         return dense_targets(canvases, self.module)
 
-    def _draw(self, rng: np.random.Generator, image_size: int | None = None) -> Canvas:
-        chosen = int(rng.choice(len(self._sources), p=self._shares))
-        pictures, _, augmentation = self._sources[chosen]
-        if image_size is not None:
-            augmentation = replace(augmentation, image_size=image_size)
-        return augment(pictures[int(rng.integers(len(pictures)))], augmentation, rng)
+    def _view(self, source: DenseSource, rng: np.random.Generator) -> Canvas:
+        side = self.module.config.image_size // source.mosaic
+        augmentation = replace(source.augmentation, image_size=side)
+        return augment(source.pictures[int(rng.integers(len(source.pictures)))], augmentation, rng)
 
     def loss(self, batch: DenseBatch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum and its parts."""
@@ -152,6 +157,11 @@ class DenseJob:
             "precision": hits / max(peaks, 1),
             "median_deg": float(np.median(angles)) if angles else float("nan"),
         }
+
+
+def _drawn(sources: Sequence[DenseSource], rng: np.random.Generator) -> DenseSource:
+    shares = np.array([s.share for s in sources])
+    return sources[int(rng.choice(len(sources), p=shares / shares.sum()))]
 
 
 def pixels_to_input(canvases: Sequence[Canvas]) -> Float[Tensor, "b 3 s s"]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,13 +188,17 @@ def augment(picture: LabelledPicture, config: Augmentation, rng: np.random.Gener
 
 
 def mosaic(canvases: Sequence[Canvas]) -> Canvas:
-    """Four canvases of one size as the quarters of one canvas of twice the side."""
+    """Canvases of one size (n * n of them, row by row) as the tiles of one of n times the side."""
+    number = math.isqrt(len(canvases))
     side = canvases[0].pixels.shape[0]
-    corners = np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float32)
+    corners = [(side * column, side * row) for row in range(number) for column in range(number)]
     pixels = np.concatenate(
-        [np.concatenate([c.pixels for c in canvases[k : k + 2]], 1) for k in (0, 2)]
+        [
+            np.concatenate([c.pixels for c in canvases[k : k + number]], 1)
+            for k in range(0, number**2, number)
+        ]
     )
-    shift = [np.tile(corner, 2) for corner in corners]
+    shift = [np.array(corner * 2, np.float32) for corner in corners]
     return Canvas(
         pixels=pixels,
         boxes=np.concatenate([c.boxes + s for c, s in zip(canvases, shift, strict=True)]),

@@ -31,10 +31,14 @@ class Source:
     """Read only the first so many pictures."""
     zoom_range: tuple[float, float] | None = None
     """Own crop zoom for this source."""
+    mosaic: int = 1
+    """Dense stages: so many of its pictures along each side of a square (crops of heads: 4)."""
 
     def __post_init__(self) -> None:
         if self.share <= 0:
             raise ConfigError(f"share is {self.share}, but must be positive.")
+        if not 1 <= self.mosaic <= 6:
+            raise ConfigError(f"mosaic is {self.mosaic}, but must be from 1 to 6.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from headsight.errors import CheckpointError, ConfigError
 from headsight.models.grounding.headgrid import HeadGrid, HeadGridConfig
-from headsight.train.dense import DenseJob
+from headsight.train.dense import DenseJob, DenseSource
 from headsight.train.lite0 import load_lite0_
 from headsight.train.loop import run_stage
 from headsight.train.pictures import Augmentation, LabelledPicture, read_labels
@@ -122,15 +122,20 @@ def _run_dense(
     for _, checkpoint in starts:
         load_average_(encoder, checkpoint)
     base = Augmentation(image_size=encoder.config.image_size)
+    sources = [
+        DenseSource(pictures=pictures, share=share, augmentation=own, mosaic=source.mosaic)
+        for source, (pictures, share, own) in zip(
+            stage.sources, read_sources(stage, base), strict=True
+        )
+    ]
     job = DenseJob(
         encoder.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        read_sources(stage, base),
+        sources,
         validation,
         batch_size=stage.batch_size,
         lr=stage.lr,
         backbone_lr=stage.backbone_lr,
         frozen_blocks=stage.frozen_blocks,
-        mosaic_share=float(stage.options.get("mosaic_share", 0.0)),
         seed=int(np.random.SeedSequence([recipe.seed, len(stage.name)]).generate_state(1)[0]),
     )
     return run_stage(job, stage.loop, recipe.output / stage.name, fingerprint=mark, quiet=quiet)

@@ -65,6 +65,21 @@ def test_logprobs_are_those_of_a_full_pass(row: Row, tiny: GroundingVLM, pixels:
         torch.testing.assert_close(torch.tensor(answer.logprobs), picked, rtol=0, atol=1e-4)
 
 
+def test_neighbours_count_towards_a_token(tiny: GroundingVLM, pixels: Tensor) -> None:
+    prefix = encode_image(tiny, pixels[:1])
+    vocabulary = tiny.config.vocab_size
+    ids = torch.arange(vocabulary)
+    alone = answer_many(tiny, prefix, QUESTIONS, max_new_tokens=8)
+    nothing_near = torch.stack([ids, torch.full_like(ids, -1)], 1)
+    everything = ids.expand(vocabulary, -1)
+    same = answer_many(tiny, prefix, QUESTIONS, max_new_tokens=8, neighbours=nothing_near)
+    sure = answer_many(tiny, prefix, QUESTIONS, max_new_tokens=8, neighbours=everything)
+    for one, two, three in zip(alone, same, sure, strict=True):
+        assert one.token_ids == two.token_ids == three.token_ids
+        assert two.logprobs == pytest.approx(one.logprobs)
+        assert three.logprobs == pytest.approx([0.0] * len(one.logprobs), abs=1e-5)
+
+
 def test_rows_stop_by_themselves(tiny: GroundingVLM, pixels: Tensor) -> None:
     prefix = encode_image(tiny, pixels[:1])
     free = answer_many(tiny, prefix, QUESTIONS, max_new_tokens=10, eos_token_id=-1)

@@ -17,6 +17,7 @@ from headsight.models.grounding.tokenizer import (
     PAD,
     build_tokenizer,
     first_number_id,
+    near_numbers,
 )
 
 TOKENIZER = build_tokenizer()
@@ -42,6 +43,20 @@ def test_lossless_on_hard_texts(text: str) -> None:
 def test_every_group_of_three_digits_is_one_token_with_consecutive_ids() -> None:
     first = first_number_id(TOKENIZER)
     assert [ids_of(f"{n:03d}") for n in range(1000)] == [[first + n] for n in range(1000)]
+
+
+def test_numbers_near_each_other() -> None:
+    near = near_numbers(TOKENIZER, reach=2)
+    first = first_number_id(TOKENIZER)
+
+    def numbers(value: int) -> list[int]:
+        return [int(i) - first for i in near[first + value] if i >= 0]
+
+    assert numbers(500) == [498, 499, 500, 501, 502]
+    assert numbers(998) == [996, 997, 998, 999]
+    assert numbers(1) == [0, 1, 2, 3, 359]  # 359 degrees are near 1 degree
+    assert numbers(359) == [0, 1, 357, 358, 359, 360, 361]
+    assert near[0].tolist() == [0] + [-1] * 8
 
 
 def test_digits_group_from_the_left() -> None:

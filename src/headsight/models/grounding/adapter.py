@@ -20,12 +20,15 @@ from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.prefix import ImagePrefix, Written, answer_many, encode_image
 from headsight.models.grounding.processor import GroundingProcessor
+from headsight.models.grounding.tokenizer import near_numbers
 from headsight.models.grounding.weights import empty_model, load_weights_, read_json, weight_files
 from headsight.picture import Picture
 
 __all__ = ["GroundingAdapter", "load_folder", "resolve_device"]
 
 _ROWS = 64  # questions answered at once
+_REACH = 8
+"""Numbers this near share a soft target (four deviations), so their probabilities are added."""
 
 
 class GroundingAdapter:
@@ -40,6 +43,7 @@ class GroundingAdapter:
         # convolutions of the encoder run faster on a CPU with the channels last
         self.model: GroundingVLM = model.eval().to(memory_format=torch.channels_last)
         self.processor = processor
+        self._neighbours = _neighbours(processor, model.device)
         self._last: tuple[weakref.ref[Any], ImagePrefix] | None = None
 
     def answer(
@@ -69,6 +73,7 @@ class GroundingAdapter:
                 max_new_tokens=max_new_tokens,
                 eos_token_id=self.processor.tokenizer.eos_token_id,
                 filters=self._filter(grammar),
+                neighbours=self._neighbours,
             )
             replies += [self._reply(p, w) for p, w in zip(prompts[part], written, strict=True)]
         return replies
@@ -197,6 +202,15 @@ def _processor(folder: Path) -> GroundingProcessor:
             f"The processor in {folder} cannot be read: {error}. Get the whole folder again."
         ) from error
     return processor
+
+
+def _neighbours(processor: GroundingProcessor, device: torch.device) -> torch.Tensor | None:
+    """Which numbers count as one when probabilities are told; None for foreign tokenizers."""
+    tokenizer = processor.tokenizer
+    first, last = tokenizer.convert_tokens_to_ids(["000", "999"])
+    if first is None or last is None or last - first != 999:
+        return None
+    return torch.from_numpy(near_numbers(tokenizer, reach=_REACH)).to(device)
 
 
 def _common(a: str, b: str) -> str:

@@ -95,6 +95,7 @@ def answer_many(
     max_new_tokens: int = 512,
     eos_token_id: int | Sequence[int] | None = None,
     filters: LogitsFilter | Sequence[LogitsFilter | None] | None = None,
+    neighbours: Int[Tensor, "v k"] | None = None,
 ) -> list[Written]:
     """Greedy answers to `questions` (token ids of the text behind the image prefix).
 
@@ -107,6 +108,8 @@ def answer_many(
         eos_token_id: end of an answer; the config's by default.
         filters: one for all rows or one a row (grammars); sees question and answer ids, changes
         scores.
+        neighbours: ids whose probability counts towards each token's (-1 = none), where numbers
+        were learned with soft targets and their mass lies around the right one.
 
     Raises:
         InputError: an empty question, or a picture number that the prefix does not have.
@@ -127,7 +130,7 @@ def answer_many(
         scores = model.lm_head(hidden[rows]).float()  # (Q, V)
         allowed = _filter(filters, seen[rows], scores)
         chosen = allowed.argmax(-1)
-        logprobs.append(scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0])
+        logprobs.append(_log_mass(scores.log_softmax(-1), chosen, neighbours))
         for row, token in enumerate(chosen.tolist()):
             if row in open_rows:
                 if token in ends:
@@ -145,6 +148,17 @@ def answer_many(
         Written(tuple(ids), tuple(table[row][: len(ids)]), ended=row not in open_rows)
         for row, ids in enumerate(tokens)
     ]
+
+
+def _log_mass(
+    log_p: Float[Tensor, "q v"], chosen: Int[Tensor, " q"], neighbours: Int[Tensor, "v k"] | None
+) -> Float[Tensor, " q"]:
+    """Log-probability of each chosen token, its neighbours included."""
+    if neighbours is None:
+        return log_p.gather(1, chosen[:, None])[:, 0]
+    ids = neighbours[chosen]
+    near = log_p.gather(1, ids.clamp(min=0)).masked_fill(ids < 0, -torch.inf)
+    return near.logsumexp(1).clamp(max=0)
 
 
 class _SharedDecoder:

@@ -10,6 +10,11 @@ of the logits.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
@@ -18,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from headsight.models.grounding.vocabulary import FIRST_WORDS, WORDS
 
-__all__ = ["BOS", "EOS", "IMAGE", "PAD", "build_tokenizer", "first_number_id"]
+__all__ = ["BOS", "EOS", "IMAGE", "PAD", "build_tokenizer", "first_number_id", "near_numbers"]
 
 PAD, BOS, EOS, IMAGE = "<pad>", "<bos>", "<eos>", "<image>"
 
@@ -62,6 +67,24 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 def first_number_id(tokenizer: PreTrainedTokenizerFast) -> int:
     """Id of `000`; the id of the three-digit number n is this plus n."""
     return int(tokenizer.convert_tokens_to_ids("000"))  # type: ignore[arg-type]
+
+
+def near_numbers(tokenizer: PreTrainedTokenizerFast, *, reach: int) -> Int[NDArray[Any], "v k"]:
+    """For every token the ids that mean nearly the same: itself, and around a number the others.
+
+    Rows are filled up with -1. Numbers up to `reach` apart are near, on the circle of 360 too,
+    because angles are written with the same tokens.
+    """
+    first = first_number_id(tokenizer)
+    near = np.full((len(tokenizer), 4 * reach + 1), -1)
+    near[:, 0] = np.arange(len(tokenizer))
+    for number in range(1000):
+        apart = range(number - reach, number + reach + 1)
+        alike = {n for n in apart if 0 <= n < 1000}
+        if number < 360:
+            alike |= {n % 360 for n in apart}
+        near[first + number, : len(alike)] = [first + n for n in sorted(alike)]
+    return near
 
 
 def _byte_letters() -> list[str]:
