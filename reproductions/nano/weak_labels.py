@@ -6,7 +6,7 @@ Teachers: FSA-Net (front poses), WHENet (back views), Ultra-Light RFB-320 (bare 
     python reproductions/nano/weak_labels.py --data-root ../shared/data --out runs/labels
 
 Writes `hardhat_fit.jsonl`, `hardhat_held_out.jsonl` (the first 150 pictures), `people.jsonl` and
-`no_people.jsonl`, in the form of `headsight.train.pictures`. A journal beside each file makes the
+`no_people.jsonl`, in the form of `headsight.train.labels`. A journal beside each file makes the
 job resumable.
 """
 

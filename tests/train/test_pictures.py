@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from headsight.errors import AnnotationError
 from headsight.geometry.rotations import matrix_to_ypr, mirror, ypr_to_matrix
-from headsight.train.pictures import (
-    Augmentation,
-    LabelledPicture,
-    augment,
-    mosaic,
-    read_labels,
-)
+from headsight.train.labels import LabelledPicture
+from headsight.train.pictures import Augmentation, augment, mosaic
 
 
 def _picture(box: tuple[int, int, int, int], ypr: tuple[float, float, float]) -> LabelledPicture:
@@ -116,20 +108,7 @@ def test_unknown_pose_stays_unknown_and_empty_pictures_work() -> None:
     assert augment(empty, config, np.random.default_rng(0)).boxes.shape == (0, 4)
 
 
-def test_read_labels_names_the_bad_line(tmp_path: Path) -> None:
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    good = json.dumps(
-        {"image": "a.png", "wh": [8, 8], "heads": [{"box": [1, 1, 5, 5], "ypr_deg": None}]}
-    )
-    path = tmp_path / "labels.jsonl"
-    path.write_text(good + "\nnonsense\n" + good + "\n")
-    with pytest.raises(AnnotationError, match="line 2"):
-        read_labels(path)
-    path.write_text(good + "\n" + good[:20])  # torn by a kill: passed over
-    assert len(read_labels(path)) == 1
-
-
-def test_mosaic_puts_each_canvas_into_its_quarter() -> None:
+def test_mosaic_puts_each_canvas_into_its_tile() -> None:
     config = Augmentation(image_size=192, plain_share=1.0)
     parts = [
         augment(_picture((60, 50, 120, 110), (0, 0, 0)), config, np.random.default_rng(seed))
@@ -141,3 +120,6 @@ def test_mosaic_puts_each_canvas_into_its_quarter() -> None:
     assert whole.boxes[1] == pytest.approx(parts[1].boxes[0] + [192, 0, 192, 0])
     assert whole.boxes[3] == pytest.approx(parts[3].boxes[0] + 192)
     assert len(whole.attributes) == 4
+    nine = mosaic([parts[0]] * 9)
+    assert nine.pixels.shape == (576, 576, 3)
+    assert nine.boxes[5] == pytest.approx(parts[0].boxes[0] + [384, 192, 384, 192])

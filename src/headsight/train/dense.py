@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from headsight.geometry.rotations import geodesic_deg, matrix_to_sixd, sixd_to_matrix
 from headsight.models.grounding.headgrid import COLORS, HeadGrid, HeadReading, local_maxima
-from headsight.train.pictures import Augmentation, Canvas, LabelledPicture, augment, mosaic
+from headsight.train.labels import LabelledPicture
+from headsight.train.pictures import Augmentation, Canvas, augment, mosaic
 
 __all__ = [
     "DenseBatch",
@@ -99,18 +100,26 @@ class DenseJob:
         self._weights = weights or DenseWeights()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The backbone learns slower than what starts from nothing; frozen blocks do not learn."""
-        frozen = ["stem."] if self._frozen_blocks else []
-        frozen += [f"blocks.{i}." for i in range(self._frozen_blocks)]
-        slow, fast = [], []
+        """New layers learn at `lr`; a tensor of the backbone at `backbone_lr` times its size.
+
+        The backbone's batch norms are folded into its weights, which leaves their scales a
+        hundredfold apart: one step size for all would wreck some tensors and not move others.
+        """
+        frozen = ("stem.", *(f"blocks.{i}." for i in range(self._frozen_blocks)))
+        groups: dict[tuple[float, str], list[nn.Parameter]] = {}
         for name, parameter in self.module.named_parameters():
-            if name.startswith(tuple(frozen)):
+            if self._frozen_blocks and name.startswith(frozen):
                 parameter.requires_grad_(False)
-            elif name.startswith(("stem.", "blocks.")):
-                slow.append(parameter)
-            elif not name.startswith(("read_in", "feature_in", "position")):
-                fast.append(parameter)
-        return [{"params": fast, "lr": self._lr}, {"params": slow, "lr": self._backbone_lr}]
+                continue
+            if name.startswith(("read_in", "feature_in", "position")):
+                continue
+            lr = self._lr
+            if name.startswith(("stem.", "blocks.")):
+                lr = self._backbone_lr * float(parameter.detach().square().mean().sqrt())
+            is_matrix = parameter.ndim == 4 and parameter.shape[2:] == (1, 1)
+            optimizer = "muon" if is_matrix and min(parameter.shape[:2]) > 16 else "adamw"
+            groups.setdefault((lr, optimizer), []).append(parameter)
+        return [{"params": p, "lr": lr, "optimizer": o} for (lr, o), p in groups.items()]
 
     def batch(self, step: int) -> DenseBatch:
         """Canvases drawn from the sources by their shares, augmented."""

@@ -32,8 +32,9 @@ from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.tokenizer import IMAGE, build_tokenizer
 from headsight.train.dense import pixels_to_input
 from headsight.train.imagined import imagine, stack
+from headsight.train.labels import LabelledPicture
 from headsight.train.loop import run_stage
-from headsight.train.pictures import Augmentation, Canvas, LabelledPicture, augment
+from headsight.train.pictures import Augmentation, Canvas, augment
 from headsight.train.questions import Question, Subject, ask
 from headsight.train.recipe import Recipe, Stage
 

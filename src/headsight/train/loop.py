@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from headsight.errors import ConfigError, ResumeError, require
+from headsight.train.optimizers import build_optimizers
 
 __all__ = ["LoopConfig", "StageJob", "averaged_weights", "run_stage"]
 
@@ -40,7 +41,10 @@ class StageJob(Protocol):
         """What is trained, saved and averaged."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups; `lr` is the peak, `optimizer` is `adamw` (default) or `muon` (matrices only)."""
+        """Groups with a peak `lr` and an `optimizer`: `adamw` (default) or `muon`.
+
+        Muon takes matrices and 1 x 1 convolutions only.
+        """
 
     def batch(self, step: int) -> Any:
         """The batch of `step`, always the same one; called ahead of time in threads."""
@@ -99,7 +103,7 @@ def run_stage(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
     job.module.to(accelerator.device)
-    optimizers = _optimizers(job.parameter_groups(), config)
+    optimizers = build_optimizers(job.parameter_groups(), weight_decay=config.weight_decay)
     peaks = [[group["lr"] for group in o.param_groups] for o in optimizers]
     average = {k: v.detach().clone() for k, v in job.module.state_dict().items()}
     start = _resume_(checkpoint, job.module, optimizers, average, fingerprint)
@@ -141,26 +145,6 @@ def run_stage(
             if done % config.save_every == 0 or done == config.steps:
                 _save(checkpoint, job.module, optimizers, average, done, fingerprint)
     return checkpoint
-
-
-def _optimizers(
-    groups: Sequence[Mapping[str, Any]], config: LoopConfig
-) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon (orthogonalised momentum, AdamW's step size) where a group asks for it."""
-    plain = [{k: v for k, v in g.items() if k != "optimizer"} for g in groups]
-    muon = [g.get("optimizer") == "muon" for g in groups]
-    made: list[torch.optim.Optimizer] = []
-    if adamw_groups := [g for g, m in zip(plain, muon, strict=True) if not m]:
-        made.append(
-            torch.optim.AdamW(adamw_groups, betas=(0.9, 0.98), weight_decay=config.weight_decay)
-        )
-    if muon_groups := [g for g, m in zip(plain, muon, strict=True) if m]:
-        made.append(
-            torch.optim.Muon(
-                muon_groups, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
-        )
-    return made
 
 
 @contextmanager

@@ -1,19 +1,11 @@
-"""Labelled pictures for training: JSON-lines files in, augmented square canvases out.
-
-The labels of a canvas stay exact. A label file holds one picture a line:
-`{"image": path, "wh": [w, h], "heads": [{"box": [x1, y1, x2, y2],
-"ypr_deg": [yaw, pitch, roll] or null, ...attributes}], "ignore": [[x1, y1, x2, y2], ...]}`;
-paths are relative to the file. Rendered scenes and weakly labelled photographs use the same form.
-"""
+"""Labelled pictures in, augmented square canvases out; the labels of a canvas stay exact."""
 
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,26 +13,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-from headsight.errors import AnnotationError
-from headsight.geometry.rotations import mirror, rotate_in_plane, ypr_to_matrix
+from headsight.geometry.rotations import mirror, rotate_in_plane
+from headsight.train.labels import LabelledPicture
 
-__all__ = ["Augmentation", "Canvas", "LabelledPicture", "augment", "mosaic", "read_labels"]
-
-
-@dataclass(frozen=True)
-class LabelledPicture:
-    """One picture still encoded, and what is known of its heads (N of them)."""
-
-    encoded: bytes
-    boxes: NDArray[np.float32]
-    """(N, 4) xyxy px."""
-    rotations: NDArray[np.float32]
-    """(N, 3, 3); NaN where the pose is not known."""
-    pose_weights: NDArray[np.float32]
-    """(N,) trust in the pose, in [0, 1]."""
-    attributes: tuple[dict[str, Any], ...]
-    ignore: NDArray[np.float32]
-    """(M, 4) xyxy px: places where nothing may be learned."""
+__all__ = ["Augmentation", "Canvas", "augment", "mosaic"]
 
 
 @dataclass(frozen=True)
@@ -78,59 +54,6 @@ class Augmentation:
     """A head smaller than this after scaling, px, is ignored."""
     recolor_share: float = 1.0
     """Share of the varied pictures whose colours, sharpness and noise are varied too."""
-
-
-def read_labels(path: Path, *, limit: int | None = None) -> list[LabelledPicture]:
-    """The pictures of a label file, encoded bytes in memory; a torn last line is passed over.
-
-    Raises:
-        AnnotationError: a line is not of the form in this module's head.
-    """
-    result = []
-    lines = path.read_text("utf-8").splitlines()[:limit]
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            result.append(_labelled(record, path.parent))
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, OSError) as error:
-            if number == len(lines):
-                break
-            raise AnnotationError(
-                f"{path} line {number} cannot be read: {error}. Expected one JSON object with"
-                " 'image', 'wh', 'heads' a line."
-            ) from error
-    return result
-
-
-def _labelled(record: dict[str, Any], folder: Path) -> LabelledPicture:
-    heads = record["heads"]
-    ypr = np.array([h.get("ypr_deg") or [np.nan] * 3 for h in heads], np.float64).reshape(-1, 3)
-    return LabelledPicture(
-        encoded=(folder / record["image"]).read_bytes(),
-        boxes=np.array([h["box"] for h in heads], np.float32).reshape(-1, 4),
-        rotations=np.asarray(ypr_to_matrix(ypr), np.float32),
-        pose_weights=np.array([h.get("pose_weight", 1.0) for h in heads], np.float32),
-        attributes=tuple(_traits(h) for h in heads),
-        ignore=np.array(record.get("ignore", []), np.float32).reshape(-1, 4),
-    )
-
-
-_HAIR = {"dark brown": "brown", "blonde": "yellow", "blond": "yellow", "none": None}
-_GENDER = {"man": "male", "woman": "female", "male": "male", "female": "female"}
-
-
-def _traits(head: dict[str, Any]) -> dict[str, Any]:
-    """What a label says of a head, in one vocabulary; what it does not say is left out."""
-    said = {k: head[k] for k in ("hard_hat", "hat", "clothes_color") if head.get(k) is not None}
-    if "glasses" in head:
-        said["glasses"] = head["glasses"] not in (None, False, "none")
-    if (gender := _GENDER.get(str(head.get("gender")))) is not None:
-        said["gender"] = gender
-    if (hat := head.get("hat_color")) not in (None, "none"):
-        said["hat_color"] = hat
-    if (hair := _HAIR.get(str(head.get("hair_color")), head.get("hair_color"))) is not None:
-        said["hair_color"] = hair
-    return said
 
 
 def augment(picture: LabelledPicture, config: Augmentation, rng: np.random.Generator) -> Canvas:

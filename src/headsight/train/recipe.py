@@ -24,15 +24,17 @@ class Source:
     """A file of labelled pictures and how often it is drawn."""
 
     labels: Path
-    """JSON-lines file in the form of `headsight.train.pictures`."""
+    """File in the form of `headsight.train.labels`, or a folder of `headsight scenes`."""
     share: float
     """Share of the pictures drawn from it; the shares of a stage are normalised."""
     limit: int | None = None
     """Read only the first so many pictures."""
     zoom_range: tuple[float, float] | None = None
     """Own crop zoom for this source."""
+    crops: bool = False
+    """Not the pictures themselves, but a small crop around every head whose pose is known."""
     mosaic: int = 1
-    """Dense stages: so many of its pictures along each side of a square (crops of heads: 4)."""
+    """Dense stages: so many of its pictures along each side of a square (crops: 4)."""
 
     def __post_init__(self) -> None:
         if self.share <= 0:
@@ -62,8 +64,8 @@ class Stage:
     """Pictures a step."""
     lr: float = 1e-3
     """Peak learning rate of what is new."""
-    backbone_lr: float = 1e-4
-    """Peak learning rate of the pre-trained backbone (dense) or encoder (language; 0 = frozen)."""
+    backbone_lr: float = 1e-2
+    """Dense stages: peak step of the pre-trained backbone, relative to each tensor's size."""
     frozen_blocks: int = 3
     """First backbone blocks that do not learn."""
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -14,10 +14,12 @@ from safetensors import safe_open
 
 from headsight.errors import CheckpointError, ConfigError
 from headsight.models.grounding.headgrid import HeadGrid, HeadGridConfig
+from headsight.train.crops import head_crops
 from headsight.train.dense import DenseJob, DenseSource
+from headsight.train.labels import LabelledPicture, read_labels
 from headsight.train.lite0 import load_lite0_
 from headsight.train.loop import run_stage
-from headsight.train.pictures import Augmentation, LabelledPicture, read_labels
+from headsight.train.pictures import Augmentation
 from headsight.train.recipe import Recipe, Stage, fingerprint
 
 __all__ = ["load_average_", "run_recipe"]
@@ -83,7 +85,10 @@ def read_sources(
     result: list[tuple[Sequence[LabelledPicture], float, Augmentation]] = []
     for source in stage.sources:
         own = replace(base, zoom_range=source.zoom_range) if source.zoom_range else base
-        result.append((read_labels(source.labels, limit=source.limit), source.share, own))
+        pictures = read_labels(source.labels, limit=source.limit)
+        if source.crops:
+            pictures = head_crops(pictures, np.random.default_rng(0))
+        result.append((pictures, source.share, own))
     return result
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from headsight.errors import ConfigError
 from headsight.geometry.rotations import matrix_to_ypr, sixd_to_matrix
+from headsight.models.grounding.depthwise import Depthwise
 
 __all__ = ["HeadGrid", "HeadGridConfig", "HeadReading", "fourier_features", "local_maxima"]
 
@@ -298,7 +299,7 @@ class _InvertedResidual(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.expand = nn.Conv2d(inputs, hidden, 1) if expansion > 1 else None
-        self.depthwise = nn.Conv2d(hidden, hidden, kernel, stride, kernel // 2, groups=hidden)
+        self.depthwise = Depthwise(hidden, kernel=kernel, stride=stride)
         self.project = nn.Conv2d(hidden, outputs, 1)
         self.has_skip = stride == 1 and inputs == outputs
 
@@ -313,7 +314,7 @@ class _Residual(nn.Module):
 
     def __init__(self, channels: int, *, kernel: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.depthwise = Depthwise(channels, kernel=kernel)
         self.norm = nn.GroupNorm(8, channels)
         self.widen = nn.Conv2d(channels, channels * 2, 1)
         self.narrow = nn.Conv2d(channels * 2, channels, 1)
