@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,6 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from headsight.errors import InputError
-from headsight.geometry.head_fit import REFERENCE_POINTS
 from headsight.geometry.rotations import (
     CONVENTIONS,
     circular_mean_deg,
@@ -32,13 +29,13 @@ from headsight.geometry.rotations import (
     require_degrees,
     rotate_in_plane,
     sixd_to_matrix,
+    unit_to_ypr,
     vector_errors_deg,
     wrap_deg,
     ypr_from,
     ypr_to_matrix,
+    ypr_to_unit,
 )
-
-DATA = Path(os.environ.get("HEADSIGHT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 Array = Any
 LIBRARIES: dict[str, Callable[[Any], Any]] = {
@@ -207,6 +204,13 @@ def test_euler_signs(array: Any) -> None:
     close(ypr_from(array((20, 10, 30)), "300wlp"), (20, 10, 30))
 
 
+def test_angles_as_shares_of_their_range(array: Any) -> None:
+    shares = ypr_to_unit(array((170, -30, 12)))
+    close(shares, (0.972222, 0.333333, 0.566667))
+    close(unit_to_ypr(shares), (170, -30, 12), tolerance=1e-4)
+    close(unit_to_ypr(array((0.5, 0.5, 0.5))), (0, 0, 0))
+
+
 def test_radians_are_noticed() -> None:
     with pytest.raises(InputError, match=r"look like radians \(\|max\| 1.7"):
         require_degrees(np.full((12, 3), 1.7), name="labels")
@@ -367,53 +371,3 @@ def test_speed_of_the_converters() -> None:
     start = time.perf_counter()
     ypr_to_matrix(ypr)
     assert len(ypr) / (time.perf_counter() - start) > 1e5
-
-
-# --- real labels --------------------------------------------------------------------------------
-
-
-def residuals(rotations: Array, landmarks: Array) -> Array:
-    """RMS residual of the weak-perspective fit over the spread of the landmarks, per head."""
-    points = np.array(REFERENCE_POINTS) * (1, -1, -1)
-    projected = (points @ rotations.transpose(0, 2, 1))[..., :2]
-    p = projected - projected.mean(1, keepdims=True)
-    q = landmarks - landmarks.mean(1, keepdims=True)
-    scale = (p * q).sum((1, 2)) / (p * p).sum((1, 2))
-    left = ((q - scale[:, None, None] * p) ** 2).sum((1, 2))
-    return np.sqrt(left / (q * q).sum((1, 2)))
-
-
-def test_signs_and_order_on_real_labels() -> None:
-    file = DATA / "headpose_label_tables" / "aflw2000_pose_landmarks.npz"
-    if not file.exists():
-        pytest.skip(f"label tables not found: {file} (set HEADSIGHT_DATA)")
-    with np.load(file) as table:
-        ypr, landmarks = table["ypr_deg"].astype(float), table["landmarks68"].astype(float)
-    usual = (np.abs(ypr) <= 99).all(1)
-    assert usual.sum() == 1451
-    ypr = ypr[usual]
-    points = landmarks[usual][:, [17, 21, 26, 22, 45, 42, 39, 36, 35, 31, 54, 48, 57, 8]]
-
-    def median(signs: Any = (1, 1, 1), transposed: bool = False) -> float:
-        matrix = ypr_to_matrix(ypr * signs)
-        return float(
-            np.median(residuals(matrix.transpose(0, 2, 1) if transposed else matrix, points))
-        )
-
-    assert median() == pytest.approx(0.119, abs=0.002)
-    assert median((1, -1, 1)) == pytest.approx(0.155, abs=0.002)
-    assert median((-1, 1, 1)) == pytest.approx(0.179, abs=0.002)
-    assert median((1, 1, -1)) == pytest.approx(0.305, abs=0.002)
-    assert median(transposed=True) == pytest.approx(0.358, abs=0.002)
-
-    hard = (np.abs(ypr[:, 0]) > 30) & ((np.abs(ypr[:, 1]) > 15) | (np.abs(ypr[:, 2]) > 15))
-    assert hard.sum() == 302
-    axes = {
-        "x": elementary("x", -ypr[hard, 1]),
-        "y": elementary("y", ypr[hard, 0]),
-        "z": elementary("z", ypr[hard, 2]),
-    }
-    expected = {"xyz": 0.146, "xzy": 0.297, "zxy": 0.298, "yxz": 0.414, "yzx": 0.417, "zyx": 0.511}
-    for order, figure in expected.items():
-        matrix = axes[order[0]] @ axes[order[1]] @ axes[order[2]]
-        assert np.median(residuals(matrix, points[hard])) == pytest.approx(figure, abs=0.003), order

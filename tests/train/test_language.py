@@ -11,15 +11,9 @@ import torch
 from headsight.models.grounding.headgrid import ATTRIBUTES
 from headsight.models.grounding.tokenizer import build_tokenizer, first_number_id
 from headsight.train.imagined import imagine
-from headsight.train.language import (
-    LanguageJob,
-    LanguageOptions,
-    answer_loss,
-    block_mask,
-    build_model,
-    pack,
-)
+from headsight.train.language import LanguageJob, LanguageOptions, build_model
 from headsight.train.loop import LoopConfig
+from headsight.train.packing import answer_loss, block_mask, pack
 from headsight.train.pictures import Augmentation
 from headsight.train.questions import Question
 from headsight.train.recipe import Recipe, Source, Stage
@@ -55,7 +49,7 @@ def test_labels_stand_on_the_answer_alone() -> None:
             Question("How?", "{350,000,010}", "pose"),
         ]
     ]
-    packed = pack(questions, TOKENIZER, options=LanguageOptions(), first_position=4)
+    packed = pack(questions, TOKENIZER, box_spread=2.0, angle_spread=2.0, first_position=4)
     said = packed.labels[0] >= 0
     text = TOKENIZER.decode(packed.labels[0][said])
     assert text == "[[001,002,003,004]]<eos>{350,000,010}<eos>"

@@ -32,10 +32,12 @@ __all__ = [
     "require_degrees",
     "rotate_in_plane",
     "sixd_to_matrix",
+    "unit_to_ypr",
     "vector_errors_deg",
     "wrap_deg",
     "ypr_from",
     "ypr_to_matrix",
+    "ypr_to_unit",
 ]
 
 from dataclasses import dataclass
@@ -356,3 +358,18 @@ def _parallel_limit(xp: Any, like: Any) -> float:
 def _is_largest(xp: Any, values: Any) -> Any:
     """One True per row of the last axis, at its first largest value."""
     return xp.arange(values.shape[-1], device=values.device) == values.argmax(-1)[..., None]
+
+
+def ypr_to_unit(ypr_deg: Float[ArrayT, "*batch 3"]) -> Float[ArrayT, "*batch 3"]:
+    """Shares in [0, 1] of the ranges 360, 180, 180 degrees; zero is 0.5 (arXiv:2302.01110)."""
+    return ypr_deg / _spans(ypr_deg) + 0.5
+
+
+def unit_to_ypr(shares: Float[ArrayT, "*batch 3"]) -> Float[ArrayT, "*batch 3"]:
+    """Yaw, pitch, roll in degrees; the inverse of `ypr_to_unit`."""
+    return (shares - 0.5) * _spans(shares)
+
+
+def _spans(like: Float[ArrayT, "*batch 3"]) -> Float[ArrayT, 3]:
+    xp = namespace(like)
+    return xp.asarray([360.0, 180.0, 180.0], dtype=like.dtype)

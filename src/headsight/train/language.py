@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerFast
 
 from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.headgrid import (
@@ -29,11 +29,12 @@ from headsight.models.grounding.headgrid import (
     local_maxima,
 )
 from headsight.models.grounding.model import GroundingVLM
-from headsight.models.grounding.tokenizer import IMAGE, build_tokenizer
+from headsight.models.grounding.tokenizer import IMAGE, build_tokenizer, first_number_id
 from headsight.train.dense import pixels_to_input
 from headsight.train.imagined import imagine, stack
 from headsight.train.labels import LabelledPicture
 from headsight.train.loop import run_stage
+from headsight.train.packing import PackedQuestions, answer_loss, block_mask, image_prefix, pack
 from headsight.train.pictures import Augmentation, Canvas, augment
 from headsight.train.questions import Question, Subject, ask
 from headsight.train.recipe import Recipe, Stage
@@ -44,8 +45,6 @@ _Imagined = tuple[HeadReading, Float[Tensor, "b 2"], list[list[Question]]]
 __all__ = [
     "LanguageJob",
     "LanguageOptions",
-    "PackedQuestions",
-    "pack",
     "run_language",
     "seed_numbers_",
 ]
@@ -77,118 +76,13 @@ class LanguageOptions:
     """Indices of sources whose pictures may hold heads that are not labelled."""
 
 
-@dataclass(frozen=True)
-class PackedQuestions:
-    """Text of a batch behind its image prefix of P tokens (T text tokens, L = P + T)."""
-
-    input_ids: Int[Tensor, "b t"]
-    position_ids: Int[Tensor, "b t"]
-    segments: Int[Tensor, "b t"]
-    """Number of the question; -1 = padding."""
-    labels: Int[Tensor, "b t"]
-    """The next token where it is to be said, else -100."""
-    spreads: Float[Tensor, "b t"]
-    """Soft-target deviation; 0 = hard."""
-    modulus: Int[Tensor, "b t"]
-    """360 where the label is an angle, else 1000."""
-    weights: Float[Tensor, "b t"]
-
-
-def pack(
-    questions: Sequence[Sequence[Question]],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    options: LanguageOptions,
-    first_position: int,
-) -> PackedQuestions:
-    """The questions of each picture one behind another, right-padded."""
-    first_number = _id(tokenizer, "000")
-    rows: list[list[tuple[int, int, int, int, float, int, float]]] = []
-    for own in questions:
-        row = []
-        for segment, question in enumerate(own):
-            asked = tokenizer.encode(question.prompt + "\n", add_special_tokens=False)
-            said = tokenizer.encode(question.answer, add_special_tokens=False)
-            ids = [*asked, *said, tokenizer.eos_token_id]
-            spread = options.angle_spread if question.kind == "pose" else options.box_spread
-            modulus = 360 if question.kind == "pose" else 1000
-            for place, token in enumerate(ids[:-1]):
-                following = ids[place + 1]
-                is_said = place >= len(asked) - 1
-                is_number = 0 <= following - first_number < 1000
-                row.append(
-                    (
-                        token,
-                        first_position + place,
-                        segment,
-                        following if is_said else -100,
-                        spread if is_said and is_number else 0.0,
-                        modulus,
-                        question.weight,
-                    )
-                )
-        rows.append(row)
-    length = max(1, *(len(r) for r in rows))
-    blank = (tokenizer.pad_token_id, 0, -1, -100, 0.0, 1000, 0.0)
-    table = np.array([r + [blank] * (length - len(r)) for r in rows], np.float64)
-    whole = torch.from_numpy(table)
-    return PackedQuestions(
-        input_ids=whole[..., 0].long(),
-        position_ids=whole[..., 1].long(),
-        segments=whole[..., 2].long(),
-        labels=whole[..., 3].long(),
-        spreads=whole[..., 4].float(),
-        modulus=whole[..., 5].long(),
-        weights=whole[..., 6].float(),
-    )
-
-
-def block_mask(segments: Int[Tensor, "b t"], prefix: int) -> Bool[Tensor, "b 1 l l"]:
-    """Causal; text sees the image prefix and its own question only."""
-    batch, text = segments.shape
-    length = prefix + text
-    whole = torch.cat([segments.new_full((batch, prefix), -2), segments], 1)
-    same = whole[:, :, None] == whole[:, None, :]
-    to_prefix = (whole == -2)[:, None, :]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    return ((same | to_prefix) & causal)[:, None]
-
-
-def answer_loss(
-    logits: Float[Tensor, "n v"],
-    labels: Int[Tensor, " n"],
-    spreads: Float[Tensor, " n"],
-    modulus: Int[Tensor, " n"],
-    *,
-    first_number: int,
-) -> Float[Tensor, " n"]:
-    """Cross entropy a token; a number's target is a Gaussian over neighbouring number tokens."""
-    log_p = logits.float().log_softmax(-1)
-    loss = -log_p.gather(1, labels[:, None])[:, 0]
-    soft = spreads > 0
-    if not soft.any():
-        return loss
-    reach = torch.arange(-8, 9, device=labels.device)
-    value = (labels[soft] - first_number)[:, None] + reach
-    period = modulus[soft][:, None]
-    is_angle = period == 360
-    inside = is_angle | ((value >= 0) & (value < 1000))
-    value = torch.where(is_angle, value % 360, value.clamp(0, 999))
-    share = torch.exp(-((reach / spreads[soft][:, None]) ** 2) / 2) * inside
-    share = share / share.sum(-1, keepdim=True)
-    neighbours = log_p[soft].gather(1, value + first_number)
-    # the entropy of the target is taken off, so that a perfect answer costs nothing
-    entropy = -(share * share.clamp(min=1e-9).log()).sum(-1)
-    return loss.masked_scatter(soft, -(share * neighbours).sum(-1) - entropy)
-
-
 class LanguageJob:
-    """The stage that trains the decoder (and, where `encoder_lr` > 0, the encoder with it)."""
+    """The stage that trains the decoder (and what makes tokens of the reading)."""
 
     def __init__(
         self,
         module: GroundingVLM,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerFast,
         sources: Sequence[tuple[Sequence[LabelledPicture], float, Augmentation]],
         validation: Sequence[LabelledPicture],
         *,
@@ -208,7 +102,7 @@ class LanguageJob:
         self._lr = lr
         self._seed = seed
         self._options = options
-        self._first_number = _id(tokenizer, "000")
+        self._first_number = first_number_id(tokenizer)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything but the encoder's dense part."""
@@ -266,7 +160,11 @@ class LanguageJob:
                 features = torch.zeros(shape, device=device)
         tokens = self._encoder.tokens(features, reading, content.to(device))
         packed = pack(
-            questions, self._tokenizer, options=self._options, first_position=_PREFIX_EXTRA + 1
+            questions,
+            self._tokenizer,
+            box_spread=self._options.box_spread,
+            angle_spread=self._options.angle_spread,
+            first_position=_PREFIX_EXTRA + 1,
         )
         packed = PackedQuestions(**{k: v.to(device) for k, v in vars(packed).items()})
         hidden = self._hidden(tokens, packed)
@@ -336,21 +234,8 @@ class LanguageJob:
         )
 
 
-def image_prefix(
-    tokenizer: PreTrainedTokenizerBase, num_tokens: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, types and positions of `[bos][boi][patches][eoi]`, each (1, num_tokens + 3)."""
-    ids = torch.full((1, num_tokens + 3), tokenizer.pad_token_id, device=device)
-    ids[0, 0] = tokenizer.bos_token_id
-    types = torch.ones_like(ids)
-    types[0, 0] = 0
-    positions = torch.full_like(ids, 2)
-    positions[0, 0], positions[0, 1], positions[0, -1] = 0, 1, 3
-    return ids, types, positions
-
-
 def seed_numbers_(
-    model: GroundingVLM, tokenizer: PreTrainedTokenizerBase, *, generator: torch.Generator
+    model: GroundingVLM, tokenizer: PreTrainedTokenizerFast, *, generator: torch.Generator
 ) -> None:
     """Start numbers alike wherever they stand.
 
@@ -367,7 +252,7 @@ def seed_numbers_(
     width = weight.shape[1]
     directions, _ = torch.linalg.qr(torch.randn(width, width, generator=generator))
     encoder: HeadGrid = model.model.vision.encoder
-    first = _id(tokenizer, "000")
+    first = first_number_id(tokenizer)
     with torch.no_grad():
         weight[first : first + 1000] = values @ directions[:, :block].T * scale
         used = min(encoder.read_in.weight.shape[1], width - block)
@@ -418,7 +303,7 @@ def run_language(
     return run_stage(job, stage.loop, recipe.output / stage.name, fingerprint=mark, quiet=quiet)
 
 
-def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> GroundingVLM:
+def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GroundingVLM:
     """A new model of the recipe's shape, numbers seeded."""
     generator = torch.Generator().manual_seed(recipe.seed)
     torch.manual_seed(recipe.seed)
@@ -429,7 +314,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Grounding
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        image_token_id=_id(tokenizer, IMAGE),
+        image_token_id=int(tokenizer.convert_tokens_to_ids(IMAGE)),  # type: ignore[arg-type]
         **dict(recipe.decoder),
     )
     model = GroundingVLM(config)
@@ -459,8 +344,3 @@ def _subjects(canvas: Canvas, read: NDArray[Any]) -> tuple[list[Subject], bool]:
         & (middles[:, None] < canvas.ignore[None, :, 2:])
     ).all(-1)
     return subjects, bool(ignored.any())
-
-
-def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    found = tokenizer.convert_tokens_to_ids(token)
-    return found if isinstance(found, int) else found[0]
