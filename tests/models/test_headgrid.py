@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from headsight.errors import ConfigError
+from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.headgrid import (
     HeadGrid,
     HeadGridConfig,
@@ -82,3 +85,21 @@ def test_numbers_are_relative_to_the_picture_not_to_the_square(encoder: HeadGrid
 
     with torch.no_grad():
         torch.testing.assert_close(read(0.4, 1.0), read(0.2, 0.5))
+
+
+def test_order_of_the_attributes_survives_a_saved_config(tmp_path: Path) -> None:
+    """transformers sorts keys, and the order is that of the logits."""
+    attributes = {"zebra": 1, "ant": 3, "cow": 1}
+    encoder = HeadGrid(HeadGridConfig(image_size=64, keep_tokens=4, attributes=attributes))
+    config = GroundingVLMConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        vision_config={"encoder": "headgrid", **encoder.config.to_dict()},
+    )
+    config.save_pretrained(tmp_path)
+    again = GroundingVLMConfig.from_pretrained(tmp_path)
+    loaded = HeadGrid(again.vision_config)
+    assert list(loaded.config.attributes.items()) == list(attributes.items())

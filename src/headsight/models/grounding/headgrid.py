@@ -91,11 +91,18 @@ class HeadGridConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> HeadGridConfig:
         """The config in `values`; keys of others (such as `model_type`) are passed over."""
         names = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in values.items() if k in names})
+        known = {k: v for k, v in values.items() if k in names}
+        if "attributes" in known:
+            known["attributes"] = dict(known["attributes"])
+        return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a config file."""
-        return asdict(self)
+        """Plain values, for a config file.
+
+        Attributes are pairs, because their order is that of the logits and transformers sorts the
+        keys of a config.
+        """
+        return {**asdict(self), "attributes": [list(pair) for pair in self.attributes.items()]}
 
 
 @dataclass(frozen=True)
