@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from headsight.models.grounding.headgrid import ATTRIBUTES
+from headsight.models.grounding.headgrid import ATTRIBUTES, HeadReading
 from headsight.models.grounding.tokenizer import build_tokenizer, first_number_id
 from headsight.train.imagined import imagine
-from headsight.train.language import LanguageJob, LanguageOptions, build_model
+from headsight.train.language import LanguageJob, LanguageOptions, _subjects, build_model
 from headsight.train.loop import LoopConfig
 from headsight.train.packing import answer_loss, block_mask, pack
-from headsight.train.pictures import Augmentation
+from headsight.train.pictures import Augmentation, Canvas
 from headsight.train.questions import Question
 from headsight.train.recipe import Recipe, Source, Stage
 
@@ -98,8 +98,7 @@ def test_imagined_readings_hold_their_subjects() -> None:
             middle = (subject.box[:2] + subject.box[2:]) / 2 * content
             row, column = (min(int(v * 24), 23) for v in middle[::-1])
             read = reading.boxes[0, row, column].numpy() / np.tile(content, 2)
-            side = np.tile(subject.box[2:] - subject.box[:2], 2)
-            assert (np.abs(read - subject.box) < 0.2 * side + 1e-6).all()
+            assert read.clip(0, 1) == pytest.approx(subject.box, abs=1e-5)  # to be copied
 
 
 def test_a_few_steps_on_imagined_readings_lower_the_loss(recipe: Recipe) -> None:
@@ -129,3 +128,34 @@ def test_a_few_steps_on_imagined_readings_lower_the_loss(recipe: Recipe) -> None
     dense = model.model.vision.encoder.center.out.weight
     assert dense.grad is None  # the encoder's reading is not moved by the text loss
     assert first_number_id(TOKENIZER) > 0
+
+
+def test_answers_hold_the_numbers_that_were_read() -> None:
+    """The label chooses the head; its box and pose are the reading's, of the surest peak near."""
+    grid, side = 24, 384
+    reading, _, _ = imagine(np.random.default_rng(3), grid, ATTRIBUTES, most=1)
+    center = torch.full((1, grid, grid), -8.0)
+    boxes, sixd = torch.zeros(1, grid, grid, 4), torch.zeros(1, grid, grid, 6)
+    for row, column, logit in ((5, 5, 2.0), (7, 5, 1.0), (20, 20, 3.0)):
+        center[0, row, column] = logit
+        boxes[0, row, column] = torch.tensor([0.15, 0.14 + row / 1000, 0.29, 0.32])
+    boxes[0, 20, 20] = torch.tensor([0.8, 0.8, 0.9, 0.9])
+    sixd[..., 0] = sixd[..., 4] = 1
+    reading = HeadReading(center, boxes, sixd, reading.attribute_logits)
+    truth = np.array([[0.16, 0.16, 0.3, 0.3]], np.float32) * side
+    canvas = Canvas(
+        pixels=np.zeros((side, side, 3), np.uint8),
+        boxes=truth,
+        rotations=np.full((1, 3, 3), np.nan, np.float32),
+        pose_weights=np.zeros(1, np.float32),
+        attributes=({"hard_hat": True},),
+        ignore=np.array([[0.7 * side, 0.7 * side, side, side]], np.float32),
+        content_wh_rel=(1.0, 0.5),
+    )
+    subjects, has_stranger = _subjects(canvas, reading, 0, center[0] > 0)
+    assert has_stranger  # the peak in the ignored corner
+    [subject] = subjects
+    assert subject.box == pytest.approx([0.15, 0.29, 0.29, 0.64], abs=1e-5)
+    assert subject.rotation == pytest.approx(np.eye(3))
+    assert subject.pose_weight == 1
+    assert subject.attributes == {"hard_hat": True}

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from headsight.geometry.rotations import ypr_to_matrix
@@ -53,11 +52,9 @@ def imagine(
             np.array([rng.uniform(-180, 180) if rng.random() < 0.5 else rng.normal(0, 40),
                       rng.normal(0, 22), rng.normal(0, 14)])
         )  # fmt: skip
-        side = np.tile(box[2:] - box[:2], 2)
-        read = Rotation.from_rotvec(np.radians(rng.normal(0, 4, 3))).as_matrix() @ rotation
         center[row, column] = max(-1.5, rng.normal(2.2, 1.5))
-        boxes[row, column] = box + rng.normal(0, 0.03, 4) * side
-        sixd[row, column] = read.T[:2].ravel()
+        boxes[row, column] = box
+        sixd[row, column] = rotation.T[:2].ravel()
         logits[row, column] = said
         relative = (box / np.tile(content, 2)).clip(0, 1)
         subjects.append(Subject(relative, rotation, 1.0, known))

@@ -2,9 +2,11 @@
 
 The questions of a picture stand in one sequence. Its image tokens come first, once; each question
 sees them and itself, never another question (a block mask with restarting positions), which is
-exactly what the shared image prefix does when answering. A head that the encoder's reading misses
-altogether is left out of the answers: a decoder that is made to guess learns to invent. Number
-tokens have soft targets: the neighbouring bins share the weight (a Gaussian), circular for angles.
+exactly what the shared image prefix does when answering. The labels say which heads an answer
+names; its numbers are the encoder's own reading of them, which the tokens hold: a decoder that is
+taught numbers it cannot see learns to guess the commonest. A head that the reading misses is left
+out. Number tokens have soft targets: the neighbouring bins share the weight (a Gaussian), circular
+for angles.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
+from headsight.geometry.rotations import sixd_to_matrix
 from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.headgrid import (
     HeadGrid,
@@ -220,8 +222,7 @@ class LanguageJob:
         result = []
         for index, (canvas, is_complete) in enumerate(batch):
             rng = np.random.default_rng(abs(hash(canvas.pixels[::16, ::16].tobytes())) % 2**32)
-            read = reading.boxes[index][peaks[index]].float().cpu().numpy()
-            subjects, has_stranger = _subjects(canvas, read)
+            subjects, has_stranger = _subjects(canvas, reading, index, peaks[index])
             result.append(self._ask(subjects, rng, is_complete=is_complete and not has_stranger))
         return result
 
@@ -322,23 +323,27 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Grounding
     return model
 
 
-def _subjects(canvas: Canvas, read: NDArray[Any]) -> tuple[list[Subject], bool]:
-    """Labelled heads that the reading holds, and whether it holds a head in an ignored place."""
+def _subjects(
+    canvas: Canvas, reading: HeadReading, index: int, peaks: Bool[Tensor, "h w"]
+) -> tuple[list[Subject], bool]:
+    """Labelled heads that the reading holds, and whether it holds a head in an ignored place.
+
+    Box and rotation are those that were read: they stand in the tokens to be copied.
+    """
     side = canvas.pixels.shape[0]
-    content = np.array([*canvas.content_wh_rel, *canvas.content_wh_rel], np.float64) * side
+    share = np.array([*canvas.content_wh_rel, *canvas.content_wh_rel], np.float64)
+    read = reading.boxes[index][peaks].double().cpu().numpy()
+    rotations = sixd_to_matrix(reading.sixd[index][peaks].double()).cpu().numpy()
+    sure = reading.center_logits[index][peaks].cpu().numpy()
     middles = (read[:, :2] + read[:, 2:]) / 2 * side
     subjects = []
-    for index, box in enumerate(canvas.boxes):
+    for box, attributes in zip(canvas.boxes, canvas.attributes, strict=True):
         near = np.abs(middles - (box[:2] + box[2:]) / 2) < 0.35 * (box[2:] - box[:2])
-        if near.all(1).any():
-            subjects.append(
-                Subject(
-                    (box / content).clip(0, 1).astype(np.float64),
-                    canvas.rotations[index].astype(np.float64),
-                    float(canvas.pose_weights[index]),
-                    canvas.attributes[index],
-                )
-            )
+        if not (is_near := near.all(1)).any():
+            continue
+        best = int(np.where(is_near, sure, -np.inf).argmax())
+        relative = (read[best] / share).clip(0, 1)
+        subjects.append(Subject(relative, rotations[best], 1.0, attributes))
     ignored = (
         (middles[:, None] > canvas.ignore[None, :, :2])
         & (middles[:, None] < canvas.ignore[None, :, 2:])
