@@ -42,6 +42,17 @@ def recipe() -> Recipe:
     )
 
 
+def test_the_box_of_a_pose_question_hints_at_the_yaw() -> None:
+    question = Question("Turned? [[100,200,300,400]]", "{350,000,010}", "pose")
+    packed = pack([[question]], TOKENIZER, box_spread=2.0, angle_spread=2.0, first_position=4)
+    [last] = (packed.input_ids[0] == TOKENIZER.convert_tokens_to_ids("400")).nonzero()
+    assert int(packed.labels[0, last]) == TOKENIZER.convert_tokens_to_ids("350")
+    assert float(packed.spreads[0, last]) == 2.0
+    assert int(packed.modulus[0, last]) == 360
+    before = packed.labels[0, : int(last)]
+    assert (before == -100).all()
+
+
 def test_labels_stand_on_the_answer_alone() -> None:
     questions = [
         [

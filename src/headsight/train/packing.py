@@ -30,7 +30,7 @@ class PackedQuestions:
     segments: Int[Tensor, "b t"]
     """Number of the question; -1 = padding."""
     labels: Int[Tensor, "b t"]
-    """The next token where it is to be said, else -100."""
+    """The next token where it is to be said (and the yaw, see `_hint`), else -100."""
     spreads: Float[Tensor, "b t"]
     """Soft-target deviation; 0 = hard."""
     modulus: Int[Tensor, "b t"]
@@ -65,9 +65,12 @@ def pack(
             ids = [*asked, *said, tokenizer.eos_token_id]
             spread = angle_spread if question.kind == "pose" else box_spread
             modulus = 360 if question.kind == "pose" else 1000
+            hint = _hint(question, asked, first_number)
             for place, token in enumerate(ids[:-1]):
                 following = ids[place + 1]
                 is_said = place >= len(asked) - 1
+                if place == hint:
+                    is_said, following = True, ids[len(asked) + 1]
                 is_number = 0 <= following - first_number < 1000
                 row.append(
                     (
@@ -94,6 +97,16 @@ def pack(
         modulus=whole[..., 5].long(),
         weights=whole[..., 6].float(),
     )
+
+
+def _hint(question: Question, asked: list[int], first_number: int) -> int | None:
+    """Where a pose question already has to say the yaw, in training only: its box's last number.
+
+    The head that is meant has to be found from the numbers of the question. With a loss on the
+    answer alone that takes two steps of attention to be learned at once, and is not.
+    """
+    numbers = [place for place, token in enumerate(asked) if 0 <= token - first_number < 1000]
+    return numbers[-1] if question.kind == "pose" and numbers else None
 
 
 def block_mask(segments: Int[Tensor, "b t"], prefix: int) -> Bool[Tensor, "b 1 l l"]:
