@@ -97,6 +97,20 @@ class TestTruth:
         assert geodesic_deg(fitted @ neutral, posed.rotation) < 0.05
         assert geodesic_deg(turn @ neutral, posed.rotation) < 0.01
 
+    def test_the_two_frames_differ_by_the_line_of_sight(self, scenes: list[Scene]) -> None:
+        seen = 0
+        for s in scenes:
+            h, w = s.image.shape[:2]
+            middles = (s.boxes_full[:, :2] + s.boxes_full[:, 2:]) / 2 - np.array([w, h]) / 2
+            apart = geodesic_deg(s.rotations, s.camera_rotations)
+            np.testing.assert_allclose(
+                apart,
+                np.degrees(np.arctan(np.linalg.norm(middles, axis=1) / s.focal_px)),
+                atol=1e-6,
+            )
+            seen += len(apart)
+        assert seen
+
     def test_signs_in_the_picture(self, bodies: Bodies) -> None:
         """Yaw > 0 moves the nose to the image left, pitch > 0 up, roll > 0 turns the eyes clockwise."""
         clean = SceneConfig(image_wh=(64, 64), portrait_share=1.0, finish=0.0)

@@ -29,6 +29,8 @@ from headsight.geometry.rotations import (
     require_degrees,
     rotate_in_plane,
     sixd_to_matrix,
+    to_allocentric,
+    to_egocentric,
     unit_to_ypr,
     vector_errors_deg,
     wrap_deg,
@@ -323,6 +325,14 @@ def test_flip_and_turn_of_the_picture(array: Any) -> None:
     close(turned, (16.746218, 14.894382, 45.436807), 1e-4)
 
 
+def test_line_of_sight_turns_the_axes_of_a_head(array: Any) -> None:
+    """A head that looks along the optical axis, seen 45 degrees off it, shows its side."""
+    straight = array(np.broadcast_to(np.eye(3), (3, 3, 3)).copy())
+    rays = array(np.array([[0.0, 0.0, 7.0], [1.0, 0.0, 1.0], [0.0, 2.0, 2.0]]))
+    ypr = matrix_to_ypr(to_allocentric(straight, rays))[0]
+    np.testing.assert_allclose(np.asarray(ypr), [[0, 0, 0], [-45, 0, 0], [0, -45, 0]], atol=1e-4)
+
+
 def test_wrap(array: Any) -> None:
     close(
         wrap_deg(array((0, 180, -180, 181, -181, 360, 540, 359, -0.25, 1e-9))),
@@ -361,6 +371,20 @@ def test_every_form_describes_one_rotation(ypr: tuple[float, float, float]) -> N
     ):
         # Within the gimbal's limit the triple is exact to sqrt(2e-7) rad only.
         assert float(geodesic_deg(matrix, other)) < 0.03
+
+
+@given(st.tuples(st.floats(-180, 180), angle, angle), st.tuples(st.floats(-3, 3), st.floats(-3, 3)))
+def test_both_frames_lie_one_line_of_sight_apart(
+    ypr: tuple[float, float, float], slope: tuple[float, float]
+) -> None:
+    rotation, ray = ypr_to_matrix(np.array(ypr)), np.array([*slope, 1.0])
+    seen = to_allocentric(rotation, ray)
+    np.testing.assert_allclose(to_egocentric(seen, ray), rotation, atol=1e-12)
+    np.testing.assert_allclose(
+        geodesic_deg(seen, rotation), math.degrees(math.atan(math.hypot(*slope))), atol=1e-5
+    )
+    looks_back = to_allocentric(np.eye(3), ray) @ ray  # the ray itself lands on the axis
+    np.testing.assert_allclose(looks_back, [0, 0, np.linalg.norm(ray)], atol=1e-12)
 
 
 def test_speed_of_the_converters() -> None:

@@ -90,7 +90,7 @@ def scenes(
     if as_json:
         heads = len(json.loads(target.read_text("utf-8"))["annotations"])
         document = {
-            "schema": "headsight.scenes/1",
+            "schema": "headsight.scenes/2",
             "annotations": str(target),
             "pictures": n,
             "heads": heads,

@@ -99,7 +99,12 @@ class Scene:
     boxes_full: NDArray[np.float64]
     """(N, 4) the same, going on outside the picture."""
     rotations: NDArray[np.float64]
-    """(N, 3, 3) head to camera (`"cv"`), relative to the camera axes."""
+    """(N, 3, 3) as the heads are seen (`"cv"`): relative to the line of sight, which is what a
+    picture of unknown focal length shows (`geometry.rotations.to_allocentric`)."""
+    camera_rotations: NDArray[np.float64]
+    """(N, 3, 3) relative to the camera's axes."""
+    focal_px: float
+    """Focal length; the optical axis meets the middle of the picture."""
     landmarks: NDArray[np.float64]
     """(N, K, 3) x, y px and visibility 0 outside, 1 hidden, 2 seen; order of `LANDMARKS`."""
     visible: NDArray[np.float64]
@@ -138,7 +143,12 @@ class Scene:
                 }
             )
         h, w = self.image.shape[:2]
-        return {"wh": [w, h], "kind": self.kind, "heads": heads}
+        return {
+            "wh": [w, h],
+            "kind": self.kind,
+            "focal_px": round(self.focal_px, 3),
+            "heads": heads,
+        }
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

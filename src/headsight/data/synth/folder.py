@@ -53,7 +53,7 @@ def write_scenes(
     if config.assets:
         load_assets(config.assets)  # fail before anything is written
     list_pictures(config.backgrounds)
-    header = {"schema": "headsight.scenes/1", "seed": seed, "config": _hash(config, seed, quality)}
+    header = {"schema": "headsight.scenes/2", "seed": seed, "config": _hash(config, seed, quality)}
     done = _open_folder(folder, header, overwrite=overwrite, resume=resume)
     finished = {record["index"] for record in done}
     if on_scene:
@@ -95,6 +95,7 @@ def coco_annotations(scene: Scene) -> dict[str, Any]:
                     for name, v in zip(("yaw_deg", "pitch_deg", "roll_deg"), ypr[k], strict=True)
                 },
                 "rotation": np.round(scene.rotations[k], 6).tolist(),
+                "camera_rotation": np.round(scene.camera_rotations[k], 6).tolist(),
                 "keypoints": marks.ravel().tolist(),
                 "num_keypoints": int((marks[:, 2] > 0).sum()),
                 "visible": head["visible"],
@@ -110,7 +111,13 @@ def coco_annotations(scene: Scene) -> dict[str, Any]:
             }
         )  # fmt: skip
     h, w = scene.image.shape[:2]
-    return {"width": w, "height": h, "kind": scene.kind, "annotations": annotations}
+    return {
+        "width": w,
+        "height": h,
+        "kind": scene.kind,
+        "focal_px": round(scene.focal_px, 3),
+        "annotations": annotations,
+    }
 
 
 def _document(records: list[dict[str, Any]], header: dict[str, Any]) -> dict[str, Any]:
@@ -124,13 +131,19 @@ def _document(records: list[dict[str, Any]], header: dict[str, Any]) -> dict[str
                 "width": record["width"],
                 "height": record["height"],
                 "kind": record["kind"],
+                "focal_px": record["focal_px"],
             }
         )
         for annotation in record["annotations"]:
             entry = {"id": len(annotations) + 1, "image_id": record["index"], **annotation}
             annotations.append(entry)
     category = {"id": 1, "name": "head", "keypoints": list(LANDMARKS), "skeleton": []}
-    info = {"description": "Scenes rendered by headsight", "pose_convention": "cv", **header}
+    info = {
+        "description": "Scenes rendered by headsight",
+        "pose_convention": "cv",
+        "pose_frame": "allocentric",
+        **header,
+    }
     return {
         "info": info,
         "images": images,

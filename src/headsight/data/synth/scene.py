@@ -21,7 +21,7 @@ from headsight.data.synth.people import Person, build_person
 from headsight.data.synth.placing import Placement, place_people
 from headsight.data.synth.surface import Part
 from headsight.data.synth.trace import Camera, Frame, Soup, first_seen, render, soup_of
-from headsight.geometry.rotations import ypr_to_matrix
+from headsight.geometry.rotations import to_allocentric, ypr_to_matrix
 
 __all__ = ["render_scene"]
 
@@ -215,12 +215,17 @@ def _labelled(
         people.append(_seen_box(frame.owner == owner))
         marks.append(_landmarks(person.landmarks, camera, frame, owner))
     boxes_full = full[keep].reshape(-1, 4)
+    rotations = np.array([standing[k].rotation for k in keep]).reshape(-1, 3, 3)
+    rays = np.full((len(keep), 3), camera.focal_px)
+    rays[:, :2] = (boxes_full[:, :2] + boxes_full[:, 2:] - (w, h)) / 2
     return Scene(
         image=image,
         kind=kind,
         boxes=np.clip(boxes_full, 0, (w, h, w, h)),
         boxes_full=boxes_full,
-        rotations=np.array([standing[k].rotation for k in keep]).reshape(-1, 3, 3),
+        rotations=to_allocentric(rotations, rays),
+        camera_rotations=rotations,
+        focal_px=camera.focal_px,
         landmarks=np.array(marks).reshape(len(keep), len(LANDMARKS), 3),
         visible=np.array(visible),
         people=np.array(people).reshape(-1, 4),
