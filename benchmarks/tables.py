@@ -21,6 +21,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "0.1.0"
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "nano.md")
 NAMES = {
     "scenes_heldout": "500 rendered scenes, other people than in training",
+    "scenes_heldout--24px": "the same, heads of 24 px and more",
+    "scenes_heldout--constrained": "the same, 24 px and more, well-formed answers only",
     "aflw2000_sample": "15 portraits of AFLW2000-3D",
     "panoptic_sample": "2 frames of CMU Panoptic, front and back",
     "hardhat_workers": "360 photographs of workers, heads with a hard hat",
@@ -77,12 +79,13 @@ def heads_table() -> str:
             f" {_number(figures['ap50'], 2)}{_interval(figures, 'ap50')} | {angles} |"
             f" {_number(figures['geodesic_median'], 1)} | {wrong / max(asked, 1):.1%} of {asked} |"
         )
+        settings = result["settings"]
         extra = "".join(
-            f" --{k.replace('_', '-')} {v}"
-            for k, v in result["settings"].items()
-            if k in ("min_size", "limit") and v
+            f" --{k.replace('_', '-')}{'' if settings[k] is True else f' {settings[k]:g}'}"
+            for k in ("min_size", "limit", "constrain")
+            if settings[k]
         )
-        commands.append(f"`headsight eval heads --data {data}{extra}`")
+        commands.append(f"`headsight eval heads --data {settings['data']}{extra}`")
     if not commands:
         return "No figures yet.\n"
     return "\n".join([*rows, "", "Commands: " + "; ".join(commands) + ".", ""])

@@ -107,6 +107,14 @@ def test_a_detection_in_an_ignored_place_counts_neither_way() -> None:
     assert (result["ap50"], result["precision"]) == (1, 1)
 
 
+def test_a_small_detection_without_a_match_counts_neither_way() -> None:
+    truth = sample([BIG, SMALL])
+    seen = judge(found([BIG, SMALL, FAR], [0.9, 0.8, 0.7]), truth, min_size=60)
+    assert seen.match.truth.tolist() == [0, 1, -1]
+    assert seen.match.is_ignored.tolist() == [False, False, True]
+    assert not judge(found([FAR], [0.7]), truth, min_size=50).match.is_ignored.any()
+
+
 def test_recall_by_size() -> None:
     """Sides 20, 30, 60 and 100: one a bin; the two in the middle are found."""
     boxes = [[0, 0, 20, 20], [100, 0, 130, 30], [200, 0, 260, 60], [300, 0, 400, 100]]

@@ -166,7 +166,8 @@ def _run(
                     if journal is not None:
                         journal.add(record)
                 times.append(float(done[key]["seconds"]))
-                judged.append(judge(_unpack(done[key], sample.image_wh), sample))
+                found = _unpack(done[key], sample.image_wh)
+                judged.append(judge(found, sample, min_size=settings["min_size"]))
             except HeadsightError as error:
                 failures.append({"image": key, "error": str(error)})
     if journal is not None:

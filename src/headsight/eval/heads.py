@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,14 +55,20 @@ class Judged:
     """(asked kind, failure or `ok`) of every answer."""
 
 
-def judge(found: Detections, sample: HeadSample) -> Judged:
-    """Compare one picture's detections with its truth."""
+def judge(found: Detections, sample: HeadSample, *, min_size: int | float = 0) -> Judged:
+    """Compare one picture's detections with its truth.
+
+    A detection without a match whose smaller side is under `min_size` px counts neither way, as in
+    the size ranges of COCO; truths of that size are for the caller to put into `sample.ignore`.
+    """
     boxes, scores = found.boxes.astype(np.float64), found.scores.astype(np.float64)
     order = np.argsort(-scores, kind="stable")
     if sample.box_kind == "landmarks":
         match = _match_landmarks(boxes[order], scores[order], sample.boxes)
     else:
         match = match_picture(boxes, scores, sample.boxes, ignore=sample.ignore)
+    is_small = (boxes[order, 2:] - boxes[order, :2]).min(1, initial=np.inf) < min_size
+    match = replace(match, is_ignored=match.is_ignored | ((match.truth < 0) & is_small))
     number = len(sample.boxes)
     is_found = np.zeros(number, bool)
     read = np.full((number, 3, 3), np.nan)

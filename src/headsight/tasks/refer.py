@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from headsight.detections import Detections
 from headsight.geometry.boxes import box_area, clip_boxes
+from headsight.geometry.nms import nms
 from headsight.language import prompts
 from headsight.language.answer import Answer
 from headsight.models.base import VLM
 from headsight.picture import Picture
 from headsight.tasks.asking import BOXES, ask
+
+_SAME_IOU = 0.6
 
 
 def ground(vlm: VLM, picture: Picture, words: str, *, constrain: bool = False) -> Detections:
@@ -34,17 +37,22 @@ def ask_boxes(
 ) -> Detections:
     """The boxes that the answer to `prompt` holds, cut at the border of the picture.
 
-    The score of a box is how sure the model was of its four numbers.
+    The score of a box is how sure the model was of its four numbers. A place that is named twice
+    (IoU over 0.6) counts once, with the better score.
     """
     [(answer, exchange)] = ask(vlm, picture, [prompt], BOXES, constrain=constrain)
     is_usable = answer.is_valid and answer.value is not None
     read = np.asarray(answer.value, np.float64) if is_usable else np.zeros((0, 4))
     boxes = np.asarray(clip_boxes(read, picture.image_wh))
-    has_area = np.asarray(box_area(boxes)) > 0
+    scores = _scores(answer, len(boxes))
+    has_area = np.flatnonzero(np.asarray(box_area(boxes)) > 0)
+    kept = has_area[
+        np.sort(np.asarray(nms(boxes[has_area], scores[has_area], _SAME_IOU), np.int64))
+    ]
     return Detections(
-        boxes[has_area],
-        _scores(answer, len(boxes))[has_area],
-        np.zeros(int(has_area.sum()), np.int64),
+        boxes[kept],
+        scores[kept],
+        np.zeros(len(kept), np.int64),
         (label,),
         picture.image_wh,
         exchanges=(exchange,),
