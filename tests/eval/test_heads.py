@@ -153,6 +153,20 @@ def test_a_head_around_landmarks(box: list[int], is_found: bool) -> None:
     assert seen.is_found.tolist() == [is_found]
 
 
+@pytest.mark.parametrize(
+    ("box", "is_found"),
+    [
+        ([40, 40, 110, 120], True),
+        ([0, 0, 200, 200], True),
+        ([150, 40, 230, 120], False),  # half outside
+        ([90, 90, 130, 130], False),  # a nose
+    ],
+)
+def test_a_head_in_a_wide_box(box: list[int], is_found: bool) -> None:
+    truth = sample([0, 0, 200, 200], box_kind="around")
+    assert judge(found([box], [0.5]), truth).is_found.tolist() == [is_found]
+
+
 def test_landmarks_take_the_best_cover_then_the_best_score() -> None:
     truth = sample([LANDMARKS], [(0, 0, 0)], box_kind="landmarks")
     part, whole, wide = [100, 100, 175, 200], [90, 90, 210, 210], [80, 80, 220, 220]

@@ -41,7 +41,8 @@ class HeadSample:
     ignore: Float[NDArray[Any], "m 4"] = field(default_factory=lambda: np.zeros((0, 4)))
     """Places where a detection counts neither way."""
     box_kind: str = "head"
-    """`head`, or `landmarks`: the box of the facial landmarks, which lies inside the head's."""
+    """`head`; `landmarks`: the box of the facial landmarks, which lies inside the head's;
+    `around`: a wide box in which the head lies."""
     words: str | None = None
     """What the boxes are of, where it is not every head."""
 
@@ -159,7 +160,8 @@ def _panoptic(folder: Path) -> list[HeadSample]:
         ypr = np.array([row[f"{n}_deg"] for n in ANGLES], np.float64)
         path = folder / row["image"]
         rotation = ypr_to_matrix(ypr_from(ypr, "opal23"))[None]
-        samples.append(HeadSample(path, _size(path), _xyxy([row["box_xywh"]]), rotation))
+        box = _xyxy([row["box_xywh"]])
+        samples.append(HeadSample(path, _size(path), box, rotation, box_kind="around"))
     return samples
 
 

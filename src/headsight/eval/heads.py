@@ -63,8 +63,9 @@ def judge(found: Detections, sample: HeadSample, *, min_size: int | float = 0) -
     """
     boxes, scores = found.boxes.astype(np.float64), found.scores.astype(np.float64)
     order = np.argsort(-scores, kind="stable")
-    if sample.box_kind == "landmarks":
-        match = _match_landmarks(boxes[order], scores[order], sample.boxes)
+    if sample.box_kind != "head":
+        is_around = sample.box_kind == "around"
+        match = _match_places(boxes[order], scores[order], sample.boxes, is_around=is_around)
     else:
         match = match_picture(boxes, scores, sample.boxes, ignore=sample.ignore)
     is_small = (boxes[order, 2:] - boxes[order, :2]).min(1, initial=np.inf) < min_size
@@ -186,21 +187,26 @@ def _answers(judged: Sequence[Judged]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _match_landmarks(
-    boxes: Float[Array, "n 4"], scores: Float[Array, " n"], landmarks: Float[Array, "m 4"]
+def _match_places(
+    boxes: Float[Array, "n 4"],
+    scores: Float[Array, " n"],
+    places: Float[Array, "m 4"],
+    *,
+    is_around: bool,
 ) -> PictureMatch:
-    """Each landmark box takes the free prediction that covers it best."""
+    """Each place takes the free prediction that covers it best, or that lies in it best."""
     matched = np.full(len(boxes), -1, np.int64)
-    for truth, place in enumerate(landmarks):
+    areas = np.asarray(box_area(boxes), np.float64)
+    for truth, place in enumerate(places):
         low = np.maximum(boxes[:, :2], place[:2])
         high = np.minimum(boxes[:, 2:], place[2:])
         area = float(box_area(place))
-        cover = (high - low).clip(0).prod(1) / max(area, 1e-9)
-        usable = (matched < 0) & (cover >= _COVER)
-        usable &= np.asarray(box_area(boxes)) <= _MOST_AREA * area
+        inner, outer = (areas, area) if is_around else (area, areas)
+        cover = (high - low).clip(0).prod(1) / np.maximum(inner, 1e-9)
+        usable = (matched < 0) & (cover >= _COVER) & (outer <= _MOST_AREA * inner)
         if usable.any():
             matched[_best(cover, scores, usable)] = truth
-    return PictureMatch(scores, matched, np.zeros(len(boxes), bool), len(landmarks))
+    return PictureMatch(scores, matched, np.zeros(len(boxes), bool), len(places))
 
 
 def _best(cover: Array, scores: Array, usable: NDArray[np.bool_]) -> int:
