@@ -1,112 +1,72 @@
-"""Does a pose network trained on real faces agree with the truth of rendered ones?
+"""Do pose networks trained on real faces agree with the truth of rendered ones?
 
-FSA-Net (two ONNX models, averaged) reads the pose of rendered frontal heads (|yaw| < 60) from crops
-made with the projected landmarks. Signs must agree and the mean difference be small: it catches
-sign errors and measures realism. The same network runs on the AFLW2000 sample photographs, so that
-its own bias is known.
+FSA-Net and WHENet read the pose of rendered frontal heads (|yaw| < 60) from their true boxes. Signs
+must agree and the mean difference be small: it catches sign errors and measures realism. The same
+networks read the AFLW2000 sample photographs, so that their own errors are known.
 
-Run: python benchmarks/scene_truth.py --assets ../shared/data/assets3d_makehuman --json
+    python benchmarks/scene_truth.py --assets ../shared/data/assets3d_makehuman
+    python benchmarks/scene_truth.py --assets ../shared/data/assets3d_makehuman --json   a file too
+
+Needs the `bench` extra, HEADSIGHT_DATA, and WHENet's wheel (see `peers/whenet.py`).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from peers import fsanet, whenet
 from PIL import Image
+from reporting import write_report
 
-from headsight.data.synth import LANDMARKS, SceneConfig, render_scene
+from headsight.data.heads import read_heads
+from headsight.data.synth import SceneConfig, render_scene
 from headsight.geometry.rotations import matrix_to_ypr, wrap_deg
 
-DATA = Path(os.environ.get("HEADSIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
-FACE_MARKS = [i for i, name in enumerate(LANDMARKS) if not name.endswith("_ear") or "jaw" in name]
-MARGIN = 0.3
-"""Share of the larger side added around the landmark box; FSA-Net reads AFLW2000 best near this."""
+PEERS = {"FSA-Net": fsanet, "WHENet": whenet}
+HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])
+"""What a whole head has more than the box of its 68 landmarks, in heights of that box."""
+Head = tuple[Image.Image, NDArray[np.float64], NDArray[np.float64]]
+"""Picture, box of the head, yaw/pitch/roll in degrees."""
 
 
-class FsaNet:
-    """The average of the two published networks."""
-
-    def __init__(self, folder: Path) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.sessions = [
-            ort.InferenceSession(str(folder / name), options)
-            for name in ("fsanet-1x1.onnx", "fsanet-var.onnx")
-        ]
-
-    def __call__(
-        self, image: NDArray[np.uint8], landmark_box: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Yaw, pitch, roll in degrees (AFLW2000 signs, which are ours)."""
-        x1, y1, x2, y2 = landmark_box
-        side = max(x2 - x1, y2 - y1) * (1 + 2 * MARGIN) / 2
-        cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
-        box = [round(float(v)) for v in (cx - side, cy - side, cx + side, cy + side)]
-        crop = Image.fromarray(image).crop(box).resize((64, 64), Image.Resampling.BILINEAR)
-        pixels = np.asarray(crop, np.float32)[..., ::-1]
-        batch = np.ascontiguousarray(((pixels - 127.5) / 128).transpose(2, 0, 1)[None])
-        answers = [s.run(None, {"input": batch})[0][0] for s in self.sessions]
-        result: NDArray[np.float64] = np.mean(answers, 0).astype(np.float64)
-        return result
-
-
-def rendered(config: SceneConfig, seed: int, count: int, net: FsaNet) -> NDArray[np.float64]:
-    """(N, 2, 3) truth and answer of `count` frontal heads, 48 px or more and nearly all visible."""
-    rows: list[NDArray[np.float64]] = []
-    index = 0
-    while len(rows) < count:
+def rendered(config: SceneConfig, seed: int, count: int) -> Iterator[Head]:
+    """`count` frontal heads, 48 px or more and nearly all visible."""
+    index = made = 0
+    while True:
         scene = render_scene(seed, index, config)
         index += 1
-        truth = matrix_to_ypr(scene.rotations)[0]
-        for k, ypr in enumerate(truth):
-            height = scene.boxes_full[k, 3] - scene.boxes_full[k, 1]
-            if abs(ypr[0]) >= 60 or scene.visible[k] < 0.9 or height < 48:
-                continue
-            marks = scene.landmarks[k, FACE_MARKS, :2]
-            box = np.concatenate((marks.min(0), marks.max(0)))
-            rows.append(np.stack((ypr, net(scene.image, box))))
-    return np.array(rows[:count])
+        for k, ypr in enumerate(matrix_to_ypr(scene.rotations)[0]):
+            box = scene.boxes_full[k]
+            if abs(ypr[0]) < 60 and scene.visible[k] >= 0.9 and box[3] - box[1] >= 48:
+                yield Image.fromarray(scene.image), box, ypr
+                made += 1
+                if made == count:
+                    return
 
 
-def photographs(net: FsaNet) -> NDArray[np.float64] | None:
-    """(N, 2, 3) truth and answer on the AFLW2000 sample, None where it is absent."""
-    folder = DATA / "aflw2000_sample"
-    if not folder.is_dir():
-        return None
-    rows = []
-    with (folder / "labels.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            with Image.open(folder / row["image"]) as opened:
-                image = np.asarray(opened.convert("RGB"))
-            box = np.array([float(row[k]) for k in ("lm_x0", "lm_y0", "lm_x1", "lm_y1")])
-            truth = np.array([float(row[k]) for k in ("yaw_deg", "pitch_deg", "roll_deg")])
-            rows.append(np.stack((truth, net(image, box))))
-    return np.array(rows)
+def photographs() -> Iterator[Head]:
+    """The AFLW2000 sample."""
+    for sample in read_heads("aflw2000_sample"):
+        (box,) = sample.boxes + (sample.boxes[:, 3:] - sample.boxes[:, 1:2]) * HEAD_OF_LANDMARKS
+        with Image.open(sample.image) as opened:
+            yield opened.convert("RGB"), box, matrix_to_ypr(sample.rotations)[0][0]
 
 
-def summary(pairs: NDArray[np.float64]) -> dict[str, Any]:
-    """Mean difference, bias and sign agreement of (N, 2, 3) truth and answer: yaw, pitch, roll."""
-    difference = wrap_deg(pairs[:, 1] - pairs[:, 0])
-    result: dict[str, Any] = {"heads": len(pairs)}
+def summary(truth: NDArray[np.float64], answer: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean difference, bias and sign agreement of (N, 3) truth and answer: yaw, pitch, roll."""
+    difference = wrap_deg(answer - truth)
+    result: dict[str, Any] = {"heads": len(truth)}
     result["mae_deg"] = [round(float(v), 2) for v in np.abs(difference).mean(0)]
     result["mae_mean_deg"] = round(float(np.abs(difference).mean()), 2)
     result["bias_deg"] = [round(float(v), 2) for v in difference.mean(0)]
-    result["correlation"] = [
-        round(float(np.corrcoef(pairs[:, 0, k], pairs[:, 1, k])[0, 1]), 3) for k in range(3)
-    ]
-    clear = np.abs(pairs[:, 0]) > 15
-    agree = np.sign(pairs[:, 0]) == np.sign(pairs[:, 1])
+    clear = np.abs(truth) > 15
+    agree = np.sign(truth) == np.sign(answer)
     result["sign_agreement_beyond_15_deg"] = [
         round(float(agree[clear[:, k], k].mean()), 3) if clear[:, k].any() else None
         for k in range(3)
@@ -114,20 +74,16 @@ def summary(pairs: NDArray[np.float64]) -> dict[str, Any]:
     return result
 
 
-def main() -> int:
-    """Print the table, or one JSON document with `--json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> None:
+    """Print one line a peer and set of heads; with `--json` write a results file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--heads", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--assets", type=Path, default=None)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--assets", type=Path, default=None, help="a MakeHuman-format folder")
+    parser.add_argument("--json", action="store_true", help="write a results file")
     args = parser.parse_args()
-    folder = DATA / "models" / "fsanet"
-    if not folder.is_dir():
-        print(f"skipped: {folder} is absent (set HEADSIGHT_DATA)", file=sys.stderr)
-        return 0
-    net = FsaNet(folder)
-    start = time.perf_counter()
     config = SceneConfig(
         image_wh=(320, 320),
         assets=args.assets,
@@ -135,29 +91,25 @@ def main() -> int:
         people=(1, 3),
         head_px=(60, 200),
     )
-    pairs = rendered(config, args.seed, args.heads, net)
-    small = np.abs(pairs[:, 0]).max(1) < 30
-    report: dict[str, Any] = {
-        "schema": "headsight.benchmark/1",
-        "benchmark": "scene_truth",
-        "seed": args.seed,
-        "assets": args.assets is not None,
-        "peer": "FSA-Net (mean of two ONNX)",
-        "order": ["yaw", "pitch", "roll"],
-        "rendered_yaw_below_60": summary(pairs),
-        "rendered_all_angles_below_30": summary(pairs[small]),
-        "seconds": round(time.perf_counter() - start, 1),
+    sets = {
+        "rendered, |yaw| < 60": list(rendered(config, args.seed, args.heads)),
+        "aflw2000_sample": list(photographs()),
     }
-    real = photographs(net)
-    if real is not None:
-        report["aflw2000_sample"] = summary(real)
+    rows = []
+    for title, heads in sets.items():
+        truth = np.array([ypr for _, _, ypr in heads])
+        for name, peer in PEERS.items():
+            rotations = peer.poses(
+                [image for image, _, _ in heads], np.array([b for _, b, _ in heads])
+            )
+            row = {"set": title, "peer": name, **summary(truth, matrix_to_ypr(rotations)[0])}
+            print(json.dumps(row), flush=True)
+            rows.append(row)
     if args.json:
-        print(json.dumps(report))
-    else:
-        for name in ("rendered_yaw_below_60", "rendered_all_angles_below_30", "aflw2000_sample"):
-            print(name, report.get(name))
-    return 0
+        values = {"seed": args.seed, "order": ["yaw", "pitch", "roll"], "rows": rows}
+        options = f" --assets {args.assets}" if args.assets else ""
+        print("written:", write_report("scene_truth", values, packages=["numpy"], options=options))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()
