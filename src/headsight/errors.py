@@ -57,6 +57,7 @@ class LimitError(HeadsightError):
 
 _EXTRAS = {
     "anny": "scenes",
+    "bitsandbytes": "quantize",
     "embreex": "scenes",
     "supervision": "supervision",
     "accelerate": "train",

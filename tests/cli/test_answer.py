@@ -253,6 +253,20 @@ def test_the_bar_is_on_stderr_and_results_on_stdout(album: Path) -> None:
     assert "2/2" in shown
 
 
+@pytest.mark.parametrize("words", [("heads",), ("pose", "--box", "1,2,30,40"), ("ground", "cup")])
+def test_quantize_reaches_the_loader(
+    run: Callable, photo: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    command, *rest = words
+    places = (photo, *rest)
+    ran = run(command, *places, "--quantize", "4")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("headsight: quantize=4 is for large models in a folder")
+    ran = run(command, *places, "--quantize", "5", "--model", tmp_path, "--device", "cpu")
+    assert ran.code == 2
+    assert "quantize is 5; expected 4 or 8" in ran.err
+
+
 def test_a_closed_pipe_is_no_error(album: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, "heads", str(album / "a.png"), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -34,6 +34,7 @@ def answer_pictures(
     *,
     model: str,
     device: str,
+    quantize: int | None,
     as_json: bool,
     raw: bool,
     save: Path | None,
@@ -58,7 +59,7 @@ def answer_pictures(
             open_picture(argument)  # tells that addresses are not fetched; a path would not
     paths = expand_sources(arguments)
     targets = _targets(paths, save, overwrite)
-    session = _Session(model, device)
+    session = _Session(model, device, quantize)
     documents: list[dict[str, Any]] = []
     failures: list[tuple[Path, HeadsightError]] = []
     with _progress(len(paths), quiet) as advance:
@@ -89,8 +90,8 @@ def answer_pictures(
 class _Session:
     """The model, loaded when the first picture has been opened."""
 
-    def __init__(self, model: str, device: str) -> None:
-        self._model, self._device = model, device
+    def __init__(self, model: str, device: str, quantize: int | None) -> None:
+        self._model, self._device, self._quantize = model, device, quantize
         self._grounder: Grounder | None = None
 
     @property
@@ -114,7 +115,7 @@ class _Session:
             from headsight.grounder import load
 
             began = time.perf_counter()
-            self._grounder = load(self._model, device=self._device)
+            self._grounder = load(self._model, device=self._device, quantize=self._quantize)
             seconds = time.perf_counter() - began
             LOG.info("event=loaded model=%s seconds=%.2f", self._grounder.vlm.name, seconds)
         began = time.perf_counter()

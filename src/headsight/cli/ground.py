@@ -20,6 +20,7 @@ def ground(
     ],
     model: options.Model = "nano",
     device: options.Device = "auto",
+    quantize: options.Quantize = None,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -41,6 +42,6 @@ def ground(
     answer_pictures(
         pictures,
         lambda grounder, picture: grounder.ground(picture, expression, constrain=constrain),
-        model=model, device=device, as_json=as_json, raw=raw, save=save,
+        model=model, device=device, quantize=quantize, as_json=as_json, raw=raw, save=save,
         overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip

@@ -25,6 +25,7 @@ def heads(
     ] = "1",
     model: options.Model = "nano",
     device: options.Device = "auto",
+    quantize: options.Quantize = None,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -45,7 +46,7 @@ def heads(
     answer_pictures(
         pictures,
         lambda grounder, picture: grounder.heads(picture, constrain=constrain, tiles=number),
-        model=model, device=device, as_json=as_json, raw=raw, save=save,
+        model=model, device=device, quantize=quantize, as_json=as_json, raw=raw, save=save,
         overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ __all__ = [
     "Model",
     "Overwrite",
     "Pictures",
+    "Quantize",
     "Quiet",
     "Raw",
     "Save",
@@ -26,6 +27,10 @@ Pictures = Annotated[
 ]
 Model = Annotated[str, typer.Option("--model", help="Name of a model, or a local folder.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+Quantize = Annotated[
+    int | None,
+    typer.Option("--quantize", help="4 or 8: bits a weight of a model folder's layers, on CUDA."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Raw = Annotated[
     bool, typer.Option("--raw", help="Show questions and answers as the model saw and said them.")

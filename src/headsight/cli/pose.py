@@ -25,6 +25,7 @@ def pose(
     ],
     model: options.Model = "nano",
     device: options.Device = "auto",
+    quantize: options.Quantize = None,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -53,6 +54,6 @@ def pose(
     answer_pictures(
         pictures,
         ask,
-        model=model, device=device, as_json=as_json, raw=raw, save=save,
+        model=model, device=device, quantize=quantize, as_json=as_json, raw=raw, save=save,
         overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip

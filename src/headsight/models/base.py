@@ -53,21 +53,28 @@ class VLM(Protocol):
         """
 
 
-def load_vlm(model: str = "nano", *, device: str = "auto") -> VLM:
+def load_vlm(model: str = "nano", *, device: str = "auto", quantize: int | None = None) -> VLM:
     """The model of that name, or in that local folder.
 
     Nothing is downloaded, and no code of a folder is run. `device` is `auto` (CUDA where there is
-    one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`.
+    one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`. `quantize` is 4 or 8 for a folder whose
+    decoder layers are to take so many bits a weight, on CUDA only.
 
     Raises:
-        InputError: no such model or device.
+        InputError: no such model or device, or one that cannot be quantised.
         CheckpointError: weights missing, damaged, foreign or in a refused format.
+        MissingExtraError: bitsandbytes is needed and not installed.
     """
     if model in MODELS:
+        if quantize is not None:
+            raise InputError(
+                f"quantize={quantize} is for large models in a folder, but '{model}' is a name."
+                " Leave quantize out, or pass the model's folder."
+            )
         return MODELS[model](device)
     path = Path(model).expanduser()
     if path.is_dir():
-        return _load_folder(path, device)
+        return _load_folder(path, device, quantize)
     if path.exists():
         refuse_pickle(path)
         raise CheckpointError(
@@ -92,10 +99,10 @@ def refuse_pickle(path: Path) -> None:
         )
 
 
-def _load_folder(path: Path, device: str) -> VLM:
+def _load_folder(path: Path, device: str, quantize: int | None) -> VLM:
     from headsight.models.grounding.adapter import load_folder
 
-    return load_folder(path, device=device)
+    return load_folder(path, device=device, quantize=quantize)
 
 
 def _load_nano(device: str) -> VLM:

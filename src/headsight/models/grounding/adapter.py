@@ -17,6 +17,7 @@ from headsight.language.grammar import grammar_processor
 from headsight.language.spec import CodecSpec
 from headsight.models.base import MAX_NEW_TOKENS, Reply
 from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.low_bit import require_low_bit
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.prefix import ImagePrefix, Written, answer_many, encode_image
 from headsight.models.grounding.processor import GroundingProcessor
@@ -114,26 +115,33 @@ class GroundingAdapter:
         return Reply(prompt, text, pieces, written.logprobs, written.ended)
 
 
-def load_folder(folder: Path, *, device: str = "auto", name: str | None = None) -> GroundingAdapter:
+def load_folder(
+    folder: Path, *, device: str = "auto", name: str | None = None, quantize: int | None = None
+) -> GroundingAdapter:
     """The model in `folder`, whatever dtype its weights are stored in; fp32 for our own models.
 
-    A published CogVLM folder is taken too, in the dtype of its config.
+    A published CogVLM folder is taken too, in the dtype of its config. `quantize` is 4 or 8 for
+    decoder layers in so many bits, on CUDA only.
 
     Raises:
         CheckpointError: no config.json, another kind of model, weights missing, damaged or foreign.
-        InputError: an unknown device.
+        InputError: an unknown device, or one that cannot quantise.
+        MissingExtraError: bitsandbytes is needed and not installed.
     """
     target = resolve_device(device)
+    if quantize is not None:
+        require_low_bit(quantize, target)
     values = read_json(folder / "config.json")
     kind = values.get("model_type")
     if kind != GroundingVLMConfig.model_type:
-        return _load_cogvlm(folder, values, target, name)
+        return _load_cogvlm(folder, values, target, name, quantize)
     try:
         config = GroundingVLMConfig.from_dict(dict(values))
         model = empty_model(config)
     except (ConfigError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'} describes no model: {error}") from error
-    load_weights_(model, weight_files(folder), dtype=torch.float32, device=target)
+    files = weight_files(folder)
+    load_weights_(model, files, dtype=torch.float32, device=target, quantize=quantize)
     return GroundingAdapter(model, _processor(folder), name=name or folder.name)
 
 
@@ -164,7 +172,11 @@ def resolve_device(device: str) -> torch.device:
 
 
 def _load_cogvlm(
-    folder: Path, values: Mapping[str, Any], device: torch.device, name: str | None
+    folder: Path,
+    values: Mapping[str, Any],
+    device: torch.device,
+    name: str | None,
+    quantize: int | None,
 ) -> GroundingAdapter:
     from transformers import AutoTokenizer
 
@@ -177,7 +189,7 @@ def _load_cogvlm(
             f"{folder} holds a {values.get('model_type', 'nameless')!r} model, but only our own"
             f" ('{GroundingVLMConfig.model_type}') and published CogVLM folders are read here."
         ) from error
-    model = load_cogvlm(folder, device=device)
+    model = load_cogvlm(folder, device=device, quantize=quantize)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:

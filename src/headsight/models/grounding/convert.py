@@ -19,6 +19,7 @@ from torch import Tensor
 
 from headsight.errors import CheckpointError, ConfigError, LimitError
 from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.low_bit import BYTES_A_WEIGHT, require_low_bit
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.weights import (
     empty_model,
@@ -52,6 +53,8 @@ class ParameterCounts:
     """The vision encoder."""
     adapter: int
     """Adapter, picture borders and, in v2, the convolution."""
+    linear: int
+    """Of `language` and `experts`: the linear maps of the layers, which can be quantised."""
 
     @property
     def total(self) -> int:
@@ -63,17 +66,22 @@ class ParameterCounts:
         """What CogVLM's pre-training trains: experts and adapter."""
         return self.experts + self.adapter
 
-    def bytes_in(self, dtype: torch.dtype) -> int:
-        """Memory of the weights."""
-        return self.total * dtype.itemsize
+    def bytes_in(self, dtype: torch.dtype, *, quantize: int | None = None) -> int:
+        """Memory of the weights; `quantize` is 4 or 8 for linear maps of so many bits."""
+        if quantize is None:
+            return self.total * dtype.itemsize
+        rest = (self.total - self.linear) * dtype.itemsize
+        return rest + round(self.linear * BYTES_A_WEIGHT[quantize])
 
 
 def count_parameters(config: GroundingVLMConfig) -> ParameterCounts:
     """Parameters of a model of this config, counted on the meta device without memory."""
     with torch.device("meta"):
         model = GroundingVLM(config)
-    counts = {"language": 0, "experts": 0, "tower": 0, "adapter": 0}
+    counts = {"language": 0, "experts": 0, "tower": 0, "adapter": 0, "linear": 0}
     for name, parameter in model.named_parameters():
+        if name.startswith("model.layers.") and parameter.ndim == 2:
+            counts["linear"] += parameter.numel()
         if name.startswith(("model.vision.linear_proj.", "model.vision.conv.")) or name in (
             "model.vision.boi",
             "model.vision.eoi",
@@ -132,6 +140,7 @@ def load_cogvlm(
     device: torch.device | str = "cpu",
     text_only: bool = False,
     rope_dtype: str = "fp32",
+    quantize: int | None = None,
 ) -> GroundingVLM:
     """A published CogVLM folder, streamed tensor by tensor straight to `device`.
 
@@ -141,11 +150,17 @@ def load_cogvlm(
         device: where the weights go.
         text_only: load the language weights alone: no tower, no adapter, no experts.
         rope_dtype: `checkpoint` to reproduce the published code's bf16 angles.
+        quantize: 4 or 8 for decoder layers in so many bits; CUDA only.
 
     Raises:
         CheckpointError: the folder holds another kind of model, or its weights do not fit.
+        InputError: no CUDA device, but `quantize` is given.
+        MissingExtraError: bitsandbytes is needed and not installed.
         LimitError: the weights do not fit into the free memory.
     """
+    target = torch.device(device)
+    if quantize is not None:
+        require_low_bit(quantize, target)
     values = read_json(folder / "config.json")
     try:
         config = GroundingVLMConfig.from_hf(values)
@@ -157,8 +172,8 @@ def load_cogvlm(
         config.expert_layers = []
     chosen = dtype or _dtype(values)
     files = weight_files(folder)
-    target = torch.device(device)
-    require_memory(count_parameters(config).bytes_in(chosen), dtype=chosen, device=target)
+    needed = count_parameters(config).bytes_in(chosen, quantize=quantize)
+    require_memory(needed, dtype=chosen, device=target, quantize=quantize)
     model = empty_model(config)
     load_weights_(
         model,
@@ -166,12 +181,18 @@ def load_cogvlm(
         dtype=chosen,
         device=target,
         rename=_language_key if text_only else cogvlm_key,
+        quantize=quantize,
     )
     return model
 
 
 def require_memory(
-    needed: int, *, dtype: torch.dtype, device: torch.device, available: int | None = None
+    needed: int,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    available: int | None = None,
+    quantize: int | None = None,
 ) -> None:
     """Pass where `needed` bytes are free on `device`; `available` replaces the measured figure.
 
@@ -181,9 +202,13 @@ def require_memory(
     free = _free_bytes(device) if available is None else available
     if free is not None and needed > free:
         short = str(dtype).removeprefix("torch.").replace("bfloat", "bf").replace("float", "fp")
+        what = short if quantize is None else f"{quantize} bits in {short}"
+        is_last = quantize == 4 or device.type != "cuda"
+        way_out = "" if is_last else " quantize=4 for decoder layers of 4 bits,"
         raise LimitError(
-            f"{short} needs {needed / 1e9:.1f} GB, have {free / 1e9:.1f} on {device.type}."
-            " Use a smaller model, a larger device, or text_only=True for the language part."
+            f"{what} needs {needed / 1e9:.1f} GB, have {free / 1e9:.1f} on {device.type}."
+            f" Use a smaller model, a larger device,{way_out} or text_only=True for the language"
+            " part."
         )
 
 

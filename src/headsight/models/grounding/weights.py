@@ -16,6 +16,7 @@ from torch import nn
 from headsight.errors import CheckpointError
 from headsight.models.base import refuse_pickle
 from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.low_bit import put_low_bit_, shrink_layers_
 from headsight.models.grounding.model import GroundingVLM
 
 __all__ = ["empty_model", "load_weights_", "read_json", "weight_files"]
@@ -95,14 +96,17 @@ def load_weights_(
     dtype: torch.dtype,
     device: torch.device,
     rename: Callable[[str], str | None] = lambda name: name,
+    quantize: int | None = None,
 ) -> None:
     """Put the tensors of `files` into `model`; every weight must be there, and nothing else.
 
     `rename` maps a name in the file to one of the model; None passes the tensor over. All names and
-    shapes are compared before the first tensor is read.
+    shapes are compared before the first tensor is read. With `quantize` (4 or 8) the linear maps of
+    the decoder layers are rounded to so many bits as they come, see `low_bit.py`.
 
     Raises:
         CheckpointError: a file is damaged, or names or shapes do not fit.
+        MissingExtraError: bitsandbytes is needed and not installed.
     """
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     tied = set(model.all_tied_weights_keys or {})
@@ -113,13 +117,18 @@ def load_weights_(
                 if (target := rename(name)) is not None:
                     found[target] = shape(name)
     _compare(expected, found, tied, files)
+    low_bit = set() if quantize is None else shrink_layers_(model, quantize)
     for file in files:
         with _opened(file) as (names, _, tensor):
             for name in names:
                 target = rename(name)
                 if target is None or target not in expected:
                     continue
-                _put(model, target, tensor(name).to(device=device, dtype=dtype))
+                value = tensor(name).to(dtype)
+                if target in low_bit:
+                    put_low_bit_(model, target, value, device)
+                else:
+                    _put(model, target, value.to(device))
     model.tie_weights()
     model.to(device)  # type: ignore[arg-type]
 
