@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from headsight.language.prompts import refer
 from headsight.models.grounding.headgrid import ATTRIBUTES, HeadReading
 from headsight.models.grounding.tokenizer import build_tokenizer, first_number_id
 from headsight.train.imagined import imagine
@@ -51,6 +52,28 @@ def test_the_box_of_a_pose_question_hints_at_the_yaw() -> None:
     assert int(packed.modulus[0, last]) == 360
     before = packed.labels[0, : int(last)]
     assert (before == -100).all()
+
+
+@pytest.mark.parametrize(
+    ("expression", "answer", "hinting"),
+    [
+        ("the man in the red shirt", "[[100,200,300,400]]", [" red"]),
+        ("the person with the red hat", "[[100,200,300,400]]", [" red", " hat"]),
+        ("the second person from the left", "[[100,200,300,400]]", [" left"]),
+        ("the men in red", "[[100,200,300,400;500,200,600,400]]", []),
+        ("the woman", "none", []),
+    ],
+)
+def test_telling_words_hint_at_the_one_head_they_mean(
+    expression: str, answer: str, hinting: list[str]
+) -> None:
+    question = Question(refer(expression), answer, "boxes")
+    packed = pack([[question]], TOKENIZER, box_spread=2.0, angle_spread=2.0, first_position=4)
+    length = len(TOKENIZER.encode(question.prompt, add_special_tokens=False))
+    asked, labels = packed.input_ids[0, :length], packed.labels[0, :length]
+    assert [TOKENIZER.decode([i]) for i in asked[labels >= 0].tolist()] == hinting
+    left = TOKENIZER.convert_tokens_to_ids("100")
+    assert labels[labels >= 0].tolist() == [left] * len(hinting)
 
 
 def test_labels_stand_on_the_answer_alone() -> None:

@@ -6,7 +6,7 @@ itself, never another question.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from headsight.models.grounding.headgrid import COLORS
 from headsight.models.grounding.tokenizer import first_number_id
 from headsight.train.questions import Question
+
+_TELLING = (
+    "man", "men", "woman", "women", "glasses", "hat", "hats", "away", "camera", "left", "right",
+    "leftmost", "rightmost", "middle", "largest", "biggest", "closest", "smallest", "farthest",
+)  # fmt: skip
+"""Words of expressions that, with those before them, say which head is meant."""
 
 __all__ = ["PackedQuestions", "answer_loss", "block_mask", "image_prefix", "pack"]
 
@@ -30,7 +37,7 @@ class PackedQuestions:
     segments: Int[Tensor, "b t"]
     """Number of the question; -1 = padding."""
     labels: Int[Tensor, "b t"]
-    """The next token where it is to be said (and the yaw, see `_hint`), else -100."""
+    """The next token where it is to be said (and the hints, see `_hints`), else -100."""
     spreads: Float[Tensor, "b t"]
     """Soft-target deviation; 0 = hard."""
     modulus: Int[Tensor, "b t"]
@@ -56,6 +63,7 @@ def pack(
         first_position: of every question's first token, behind the image prefix.
     """
     first_number = first_number_id(tokenizer)
+    words = {tokenizer.encode(" " + word)[-1]: word for word in (*COLORS, *_TELLING)}
     rows: list[list[tuple[int, int, int, int, float, int, float]]] = []
     for own in questions:
         row = []
@@ -65,11 +73,11 @@ def pack(
             ids = [*asked, *said, tokenizer.eos_token_id]
             spread = angle_spread if question.kind == "pose" else box_spread
             modulus = 360 if question.kind == "pose" else 1000
-            hint = _hint(question, asked, first_number)
+            hints = _hints(question, asked, words, first_number)
             for place, token in enumerate(ids[:-1]):
                 following = ids[place + 1]
                 is_said = place >= len(asked) - 1
-                if place == hint:
+                if place in hints:
                     is_said, following = True, ids[len(asked) + 1]
                 is_number = 0 <= following - first_number < 1000
                 row.append(
@@ -99,14 +107,22 @@ def pack(
     )
 
 
-def _hint(question: Question, asked: list[int], first_number: int) -> int | None:
-    """Where a pose question already has to say the yaw, in training only: its box's last number.
+def _hints(
+    question: Question, asked: list[int], words: Mapping[int, str], first_number: int
+) -> set[int]:
+    """Where a question itself already has to say the first number of its answer, in training only.
 
-    The head that is meant has to be found from the numbers of the question. With a loss on the
-    answer alone that takes two steps of attention to be learned at once, and is not.
+    Which head is meant has to be found from the question. With a loss on the answer alone that
+    takes two steps of attention to be learned at once (the word, then the head that it fits), and
+    is not learned. So the last number of the box in a pose question says the yaw, and in an
+    expression for one head its colours and its last telling word say the left edge.
     """
-    numbers = [place for place, token in enumerate(asked) if 0 <= token - first_number < 1000]
-    return numbers[-1] if question.kind == "pose" and numbers else None
+    if question.kind == "pose":
+        return set([p for p, i in enumerate(asked) if 0 <= i - first_number < 1000][-1:])
+    if question.answer.count(";") or question.answer == "none":
+        return set()
+    telling = [place for place, token in enumerate(asked) if token in words]
+    return {p for p in telling if words[asked[p]] in COLORS} | set(telling[-1:])
 
 
 def block_mask(segments: Int[Tensor, "b t"], prefix: int) -> Bool[Tensor, "b 1 l l"]:
