@@ -12,11 +12,13 @@ __all__ = [
     "LimitError",
     "MissingExtraError",
     "ResumeError",
+    "ServerError",
     "require",
 ]
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 
 class HeadsightError(Exception):
@@ -49,6 +51,15 @@ class ResumeError(HeadsightError):
 
 class MissingExtraError(HeadsightError, ImportError):
     """An optional package that this function needs is not installed."""
+
+
+class ServerError(HeadsightError):
+    """A server that cannot be reached, refuses, or answers something that cannot be read."""
+
+    def __init__(self, message: str, *, replies: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.replies = replies
+        """What had been answered by then: a `Reply` or None a prompt, in the order of prompts."""
 
 
 class LimitError(HeadsightError):

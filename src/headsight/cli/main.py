@@ -15,6 +15,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ground": ("headsight.cli.ground:ground", "Find what the words name."),
     "doctor": ("headsight.cli.doctor:doctor", "Check packages, device and model."),
     "eval heads": ("headsight.cli.eval:heads", "Measure boxes and poses on labelled pictures."),
+    "eval refer": ("headsight.cli.eval_refer:refer", "Measure boxes of referring expressions."),
+    "eval segment": (
+        "headsight.cli.eval_refer:segment",
+        "Measure masks of referring expressions.",
+    ),
     "scenes": ("headsight.cli.scenes:scenes", "Render labelled training pictures."),
     "train": ("headsight.cli.train:train", "Run a training recipe."),
 }

@@ -36,13 +36,13 @@ class ImageView:
         rows, columns = self.grid_hw
         if len(self.positions) != rows * columns:
             raise InputError(
-                f"{len(self.positions)} positions were given for a grid of {rows} x {columns} cells."
-                " Give one a cell, row by row."
+                f"{len(self.positions)} positions were given, but a grid of {rows} x {columns} cells"
+                " needs one a cell, row by row. Use -1 for a cell without a token."
             )
 
     @property
     def cells(self) -> Float[NDArray[np.float64], "n 4"]:
-        """xyxy px of each cell in the original picture, row by row."""
+        """Xyxy px of each cell in the original picture, row by row."""
         rows, columns = self.grid_hw
         x0, y0, x1, y1 = self.region
         xs, ys = np.linspace(x0, x1, columns + 1), np.linspace(y0, y1, rows + 1)

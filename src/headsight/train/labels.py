@@ -105,7 +105,7 @@ def _labelled(record: dict[str, Any], folder: Path) -> LabelledPicture:
         boxes=np.array([h["box"] for h in heads], np.float32).reshape(-1, 4),
         rotations=np.asarray(ypr_to_matrix(ypr), np.float32),
         pose_weights=np.array([h.get("pose_weight", 1.0) for h in heads], np.float32),
-        attributes=tuple(_traits(h) for h in heads),
+        attributes=tuple(traits(h) for h in heads),
         ignore=np.array(record.get("ignore", []), np.float32).reshape(-1, 4),
     )
 
@@ -114,7 +114,7 @@ _HAIR = {"dark brown": "brown", "blonde": "yellow", "blond": "yellow", "none": N
 _GENDER = {"man": "male", "woman": "female", "male": "male", "female": "female"}
 
 
-def _traits(head: dict[str, Any]) -> dict[str, Any]:
+def traits(head: dict[str, Any]) -> dict[str, Any]:
     """What a label says of a head, in one vocabulary; what it does not say is left out."""
     said = {k: head[k] for k in ("hard_hat", "hat", "clothes_color") if head.get(k) is not None}
     if "glasses" in head:

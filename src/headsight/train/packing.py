@@ -43,6 +43,8 @@ class PackedQuestions:
     modulus: Int[Tensor, "b t"]
     """360 where the label is an angle, else 1000."""
     weights: Float[Tensor, "b t"]
+    is_first: Bool[Tensor, "b t"]
+    """True where the first number of an answer is to be said, hints among them."""
 
 
 def pack(
@@ -64,7 +66,7 @@ def pack(
     """
     first_number = first_number_id(tokenizer)
     words = {tokenizer.encode(" " + word)[-1]: word for word in (*COLORS, *_TELLING)}
-    rows: list[list[tuple[int, int, int, int, float, int, float]]] = []
+    rows: list[list[tuple[int, int, int, int, float, int, float, bool]]] = []
     for own in questions:
         row = []
         for segment, question in enumerate(own):
@@ -89,11 +91,12 @@ def pack(
                         spread if is_said and is_number else 0.0,
                         modulus,
                         question.weight,
+                        is_number and (place in hints or place == len(asked)),
                     )
                 )
         rows.append(row)
     length = max(1, *(len(r) for r in rows))
-    blank = (tokenizer.pad_token_id, 0, -1, -100, 0.0, 1000, 0.0)
+    blank = (tokenizer.pad_token_id, 0, -1, -100, 0.0, 1000, 0.0, False)
     table = np.array([r + [blank] * (length - len(r)) for r in rows], np.float64)
     whole = torch.from_numpy(table)
     return PackedQuestions(
@@ -104,6 +107,7 @@ def pack(
         spreads=whole[..., 4].float(),
         modulus=whole[..., 5].long(),
         weights=whole[..., 6].float(),
+        is_first=whole[..., 7].bool(),
     )
 
 

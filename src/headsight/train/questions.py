@@ -80,15 +80,27 @@ def ask(
         _pose_question(posed[index], rng, jitter) for index in rng.permutation(len(posed))[:poses]
     ]
     if is_complete and subjects:
-        choices = expressions(subjects)
-        for index in rng.permutation(len(choices))[:refers]:
-            phrase, chosen = choices[index]
+        for phrase, chosen in _drawn(subjects, refers, rng):
             result.append(Question(_refer(phrase, rng), _boxes(chosen), "boxes"))
     return result
 
 
 def expressions(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
     """Every expression of our grammar that fits the picture, with what (if any) it refers to."""
+    return _by_trait(subjects) + _by_place(subjects) + _by_size(subjects)
+
+
+def _drawn(
+    subjects: Sequence[Subject], number: int, rng: np.random.Generator
+) -> list[tuple[str, list[Subject]]]:
+    """Different expressions, half of them by traits: these are harder to learn than places."""
+    traits, rest = _by_trait(subjects), _by_place(subjects) + _by_size(subjects)
+    share = np.concatenate([np.full(len(part), 1 / max(len(part), 1)) for part in (traits, rest)])
+    order = rng.choice(len(share), min(number, len(share)), replace=False, p=share / share.sum())
+    return [(traits + rest)[index] for index in order]
+
+
+def _by_trait(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
     result: list[tuple[str, list[Subject]]] = []
     for phrases, test in _TRAITS:
         known = [test(s) for s in subjects]
@@ -96,11 +108,9 @@ def expressions(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
             continue
         chosen = [s for s, k in zip(subjects, known, strict=True) if k]
         # a trait nobody has is asked now and then only, so that "none" stays an exception
-        if chosen or _is_drawn(phrases[0], subjects):
+        if chosen or _is_asked(phrases[0], subjects):
             form = phrases[len(chosen) > 1] if len(phrases) > 1 else phrases[0]
             result.append((form, chosen))
-    result += _by_place(subjects)
-    result += _by_size(subjects)
     return result
 
 
@@ -228,9 +238,9 @@ def _by_size(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
     return result
 
 
-def _is_drawn(phrase: str, subjects: Sequence[Subject]) -> bool:
-    """One in six, the same for the same picture."""
-    return (sum(phrase.encode()) + int(1000 * sum(float(s.box[0]) for s in subjects))) % 6 == 0
+def _is_asked(phrase: str, subjects: Sequence[Subject]) -> bool:
+    """One in sixteen, the same for the same picture."""
+    return (sum(phrase.encode()) + int(1000 * sum(float(s.box[0]) for s in subjects))) % 16 == 0
 
 
 def _pose_question(subject: Subject, rng: np.random.Generator, jitter: float) -> Question:

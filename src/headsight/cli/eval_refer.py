@@ -1,0 +1,377 @@
+"""`headsight eval refer` and `headsight eval segment`: expressions against labelled pictures."""
+
+from __future__ import annotations
+
+__all__ = ["refer", "segment"]
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headsight.cli import options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from headsight.data.refs import RefSample, RefSet
+    from headsight.detections import Detections
+    from headsight.grounder import Grounder
+
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="refexp_coco_sample, a refs(...).p file, a .jsonl file, or a folder of refs, ReasonSeg"
+        " or scenes.",
+    ),
+]
+Split = Annotated[
+    str | None, typer.Option("--split", help="val (if not told), train, testA, test, ... or all.")
+]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the pictures, if not beside the labels.")
+]
+Method = Annotated[
+    str, typer.Option("--method", help="native (the model's answer), heads (attention) or auto.")
+]
+Server = Annotated[
+    str | None, typer.Option("--server", help="Address of a chat endpoint that serves --model.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many expressions.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="Write the result here; a journal beside it resumes."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start again and replace --output.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+METHODS = ("native", "heads", "auto")
+_LISTED = 20
+"""Most left-out expressions that are listed one by one."""
+
+
+def refer(
+    data: Data,
+    model: options.Model = "nano",
+    split: Split = None,
+    images: Images = None,
+    method: Method = "auto",
+    server: Server = None,
+    device: options.Device = "auto",
+    limit: Limit = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    as_json: options.Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure referring expressions by boxes: Acc at IoU 0.25 to 0.9, bad answers, intervals.
+
+    Examples:
+      headsight eval refer --data refexp_coco_sample
+      headsight eval refer --data refcocog/ --split val --model ./my-vlm --output result.json
+      headsight eval refer --data expressions.jsonl --limit 50 --json
+    """
+    _evaluate(
+        "refer", data, model=model, split=split, images=images, method=method, server=server,
+        device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
+        as_json=as_json, quiet=quiet,
+    )  # fmt: skip
+
+
+def segment(
+    data: Data,
+    model: options.Model = "nano",
+    split: Split = None,
+    images: Images = None,
+    method: Method = "auto",
+    server: Server = None,
+    device: options.Device = "auto",
+    limit: Limit = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    as_json: options.Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure referring expressions by masks: cIoU, gIoU, P at IoU 0.5 to 0.9, intervals.
+
+    Examples:
+      headsight eval segment --data refcoco/ --split testA --model ./my-vlm --output result.json
+      headsight eval segment --data ReasonSeg/ --split val --limit 20
+    """
+    _evaluate(
+        "segment", data, model=model, split=split, images=images, method=method, server=server,
+        device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
+        as_json=as_json, quiet=quiet,
+    )  # fmt: skip
+
+
+def _ask(
+    grounder: Grounder, picture: Path, words: str, *, method: str, with_masks: bool
+) -> Detections:
+    """The one place where the model is asked."""
+    from headsight.errors import InputError
+
+    if method == "heads":
+        raise InputError("This model cannot be asked by its heads yet. Use --method native.")
+    return grounder.ground(picture, words)
+
+
+def _load(model: str, *, device: str, server: str | None) -> Grounder:
+    """The model that is asked: local, or behind an address."""
+    from headsight.grounder import Grounder, load
+
+    if server is None:
+        return load(model, device=device)
+    from headsight.models.server import ServerVLM
+
+    return Grounder(ServerVLM(server, model))
+
+
+def _evaluate(
+    protocol: str,
+    data: str,
+    *,
+    model: str,
+    split: str | None,
+    images: Path | None,
+    method: str,
+    server: str | None,
+    device: str,
+    limit: int | None,
+    output: Path | None,
+    overwrite: bool,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headsight.cli.journalled import open_journal, plain, run_journalled, versions
+    from headsight.errors import InputError
+    from headsight.files import write_atomic
+
+    if method not in METHODS:
+        raise InputError(f"--method is '{method}'; expected one of {', '.join(METHODS)}.")
+    refs = _read(data, split, images, with_masks=protocol == "segment")
+    samples = _by_picture(refs.samples[:limit])
+    judge, summarise, rule = _protocol(protocol)
+    settings = {
+        "protocol": protocol, "data": refs.name, "split": refs.split, "expressions": len(samples),
+        "fingerprint": _fingerprint(samples), "model": model, "server": server, "method": method,
+        "rule": rule, "seed": seed,
+    }  # fmt: skip
+    opened = (
+        nullcontext()
+        if output is None
+        else closing(open_journal(output, settings, overwrite=overwrite))
+    )
+    console = Console(stderr=True)
+    with opened as journal:
+        grounder = _load(model, device=device, server=server)
+
+        def ask(sample: RefSample) -> dict[str, Any]:
+            return _record(grounder, sample, method=method, with_masks=protocol == "segment")
+
+        with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
+            outcome = run_journalled(
+                [(s.id, s) for s in samples],
+                ask,
+                lambda sample, record: judge(_unpack(record, sample), sample),
+                journal=journal,
+                progress=progress,
+                what="expressions",
+            )
+    first = outcome.first or {"exchanges": []}
+    result = {
+        "schema": f"headsight.eval-{protocol}/1",
+        "settings": settings,
+        "versions": versions(),
+        "prompt": first["exchanges"][0]["prompt"] if first["exchanges"] else None,
+        "seconds_per_expression": _median(outcome.seconds),
+        "figures": plain(summarise(outcome.judged, seed=seed)),
+        "notes": list(refs.notes),
+        "left_out": {
+            "expressions": len(refs.problems),
+            "first": [p._asdict() for p in refs.problems[:_LISTED]],
+        },
+        "failures": outcome.failures,
+    }
+    text = json.dumps(plain(result), indent=1)
+    if output is not None:
+        write_atomic(output, text.encode() + b"\n")
+    if as_json:
+        sys.stdout.write(text + "\n")
+    else:
+        _show(result)
+    if outcome.failures or refs.problems:
+        raise typer.Exit(1 if outcome.judged else 3)
+
+
+def _read(data: str, split: str | None, images: Path | None, *, with_masks: bool) -> RefSet:
+    """The expressions; with masks only those that have one, before a model is asked in vain."""
+    from dataclasses import replace
+
+    from headsight.cli.scene_expressions import scene_expressions
+    from headsight.data.refs import Problem, read_refs
+    from headsight.errors import AnnotationError
+
+    refs = read_refs(data, split=split, images=images, expressions=scene_expressions)
+    if not with_masks:
+        return refs
+    if not any(s.regions for s in refs.samples):
+        raise AnnotationError(
+            f"{refs.name} has no masks. Use headsight eval refer, or labels with segmentation."
+        )
+    bare = [Problem(s.id, "It has no true mask.") for s in refs.samples if not s.has_mask]
+    usable = tuple(s for s in refs.samples if s.has_mask)
+    return replace(refs, samples=usable, problems=(*refs.problems, *bare))
+
+
+def _protocol(name: str) -> tuple[Callable[..., Any], Callable[..., dict[str, Any]], str]:
+    if name == "refer":
+        from headsight.eval import refer as boxes
+
+        return boxes.judge_refer, boxes.summarise_refer, boxes.RULE
+    from headsight.eval import segment as masks
+
+    return masks.judge_segment, masks.summarise_segment, masks.RULE
+
+
+def _by_picture(samples: tuple[RefSample, ...]) -> list[RefSample]:
+    """All expressions about a picture one after the other."""
+    grouped: dict[Path, list[RefSample]] = {}
+    for sample in samples:
+        grouped.setdefault(sample.image, []).append(sample)
+    return [sample for group in grouped.values() for sample in group]
+
+
+def _fingerprint(samples: list[RefSample]) -> str:
+    """Changes with the expressions, their order and their answers."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for s in samples:
+        row = [s.id, s.image.name, s.image_wh, s.text, s.boxes.tolist()]
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()[:16]
+
+
+def _record(
+    grounder: Grounder, sample: RefSample, *, method: str, with_masks: bool
+) -> dict[str, Any]:
+    """What the model found, JSON-ready, and how long it took."""
+    import time
+
+    from headsight.errors import AnnotationError
+    from headsight.geometry.masks import mask_to_rle
+
+    began = time.perf_counter()
+    found = _ask(grounder, sample.image, sample.text, method=method, with_masks=with_masks)
+    seconds = time.perf_counter() - began
+    if found.image_wh != sample.image_wh:
+        raise AnnotationError(
+            f"{sample.image} is {found.image_wh[0]} x {found.image_wh[1]} px, but the labels are"
+            f" for {sample.image_wh[0]} x {sample.image_wh[1]}. Use the pictures of the data set."
+        )
+    masks = None if found.masks is None else [mask_to_rle(m, as_text=True) for m in found.masks]
+    return {
+        "seconds": seconds,
+        "boxes": found.boxes.tolist(),
+        "scores": found.scores.tolist(),
+        "masks": masks,
+        "mask_kind": list(found.attributes.get("mask_kind", ())),
+        "exchanges": [e.to_dict() for e in found.exchanges],
+    }
+
+
+def _unpack(record: dict[str, Any], sample: RefSample) -> Detections:
+    import numpy as np
+
+    from headsight.detections import Detections, Exchange
+    from headsight.geometry.masks import rle_to_mask
+
+    number = len(record["boxes"])
+    width, height = sample.image_wh
+    masks = record["masks"]
+    if masks is not None:
+        masks = np.array([rle_to_mask(m) for m in masks], bool).reshape(number, height, width)
+    kinds = tuple(record["mask_kind"])
+    return Detections(
+        np.array(record["boxes"], np.float64).reshape(-1, 4),
+        np.array(record["scores"], np.float64),
+        np.zeros(number, np.int64),
+        (sample.text,),
+        sample.image_wh,
+        masks=masks,
+        attributes={"mask_kind": kinds} if kinds else {},
+        exchanges=tuple(Exchange(**e) for e in record["exchanges"]),
+    )
+
+
+def _median(values: list[float]) -> float:
+    import numpy as np
+
+    return float(np.median(values)) if values else float("nan")
+
+
+def _show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    figures, settings = result["figures"], result["settings"]
+    where = " ".join(part for part in (settings["data"], settings["split"]) if part)
+    title = f"{where}: {figures['expressions']} expressions"
+    table = Table(title=title, caption="\n".join(result["notes"]) or None)
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, value in figures.items():
+        if isinstance(value, float):
+            span = figures["interval"].get(name)
+            table.add_row(name, _cell(value), f"{span[0]:.3f} to {span[1]:.3f}" if span else "")
+    answers = figures["answers"]
+    if answers["asked"]:
+        table.add_row("answers that cannot be used", f"{answers['invalid']:.3f}", "")
+    for name, number in answers["failures"].items():
+        table.add_row(f"  {name}", str(number), "")
+    table.add_row("seconds an expression (median)", f"{result['seconds_per_expression']:.2f}", "")
+    left_out = result["left_out"]["expressions"] + len(result["failures"])
+    if left_out:
+        table.add_row("left out", str(left_out), "")
+    console = Console()
+    console.print(table)
+    console.print(_group_table(figures))
+
+
+def _group_table(figures: dict[str, Any]) -> Table:
+    """One row a category, type, size and number of places."""
+    from rich.table import Table
+
+    groups = [
+        (title.removeprefix("by_"), name, row)
+        for title in ("by_target", "by_size", "by_type", "by_category")
+        for name, row in figures[title].items()
+    ]
+    columns = list(groups[0][2]) if groups else []
+    table = Table(title="groups")
+    for column in ("group", "of"):
+        table.add_column(column)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for title, name, row in groups:
+        cells = [f"{v:.0f}" if k == "expressions" else _cell(v) for k, v in row.items()]
+        table.add_row(name, title, *cells)
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

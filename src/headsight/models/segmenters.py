@@ -1,0 +1,232 @@
+"""Boxes to masks: the seam that every segmenter fits, and the two that need no weights."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BoxSegmenter",
+    "CoarseSegmenter",
+    "MaskSource",
+    "Masks",
+    "RegionMap",
+    "Seen",
+    "Segmenter",
+    "checked_boxes",
+    "load_segmenter",
+    "one_each",
+]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+
+from headsight.errors import InputError
+from headsight.geometry.boxes import clip_boxes
+from headsight.geometry.masks import boxes_to_masks
+from headsight.picture import Picture
+
+MaskSource = Literal["segmenter", "attention", "box"]
+_ROUNDING = 1e-12  # less than this share of its values is no contrast of a map
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """One mask a box, in the pixels of the original picture."""
+
+    masks: Bool[NDArray[np.bool_], "n height width"]
+    scores: Float[NDArray[np.float64], " n"]
+    """The segmenter's own estimate of the mask's IoU, in [0, 1]; NaN where it makes none."""
+    source: MaskSource
+    """What drew the outline: a segmenter, an attention map, or the box itself."""
+
+    @property
+    def is_coarse(self) -> bool:
+        """True where no segmenter has looked at the pixels: such a mask must be labelled so."""
+        return self.source != "segmenter"
+
+
+@dataclass(frozen=True, eq=False)
+class RegionMap:
+    """A map over a part of the picture, such as the attention of the chosen heads to one view."""
+
+    values: Float[NDArray[Any], "rows columns"]
+    region: tuple[float, float, float, float]
+    """xyxy px of the original picture that the whole map covers; may reach beyond it."""
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.region
+        if self.values.size == 0 or not np.isfinite(self.values).all() or not (x0 < x1 and y0 < y1):
+            raise InputError(
+                f"A map of {self.values.shape} cells over the region {self.region} was given, but"
+                " finite values over a region with an area are needed."
+            )
+
+    def contrast(
+        self, xs: Float[NDArray[Any], " m"], ys: Float[NDArray[Any], " n"]
+    ) -> Float[NDArray[np.float64], "n m"]:
+        """How far the map is above its mean at every crossing of `xs` and `ys` (px), in [-1, 1].
+
+        1 is the cell that is farthest from the mean; between the middles of cells it is linear, and
+        beyond the region it is -1. A constant map is 0 everywhere.
+        """
+        x0, y0, x1, y1 = self.region
+        values = self.values.astype(np.float64)
+        above = values - values.mean()
+        most = np.abs(above).max()
+        above = above / most if most > _ROUNDING * np.abs(values).max() else np.zeros_like(above)
+        down, across = _hats(ys, y0, y1, len(above)), _hats(xs, x0, x1, above.shape[1])
+        is_inside = ((ys >= y0) & (ys < y1))[:, None] & ((xs >= x0) & (xs < x1))
+        return np.where(is_inside, down @ above @ across.T, -1.0)
+
+
+def _hats(
+    points: Float[NDArray[Any], " n"], start: float, end: float, cells: int
+) -> Float[NDArray[np.float64], "n cells"]:
+    """The weight of each cell at each point; beyond the outermost middles, that cell alone."""
+    places = np.clip((points - start) / (end - start) * cells - 0.5, 0, cells - 1)
+    weights: NDArray[np.float64] = 1 - np.abs(places[:, None] - np.arange(cells))
+    return weights.clip(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One picture, looked at once: good for any number of boxes of the same segmenter."""
+
+    image_wh: tuple[int, int]
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Draws the object that a box holds."""
+
+    name: str
+
+    def embed(self, picture: Picture) -> Any:
+        """The picture as this segmenter sees it; the slow half, done once a picture."""
+
+    def from_boxes(
+        self,
+        seen: Any,
+        boxes: Float[NDArray[Any], "n 4"],
+        *,
+        maps: Sequence[RegionMap] | None = None,
+        words: str = "",
+    ) -> Masks:
+        """One mask a box (xyxy px of the original picture), at the size of the picture.
+
+        `maps` (one a box) hint at the shape, `words` say what it is; a segmenter that has no use
+        for one of them leaves it aside, one that needs it and has none raises InputError.
+        """
+
+
+class BoxSegmenter:
+    """Fills the boxes: makes every path to a mask testable, and is the floor to compare with."""
+
+    name = "box"
+
+    def embed(self, picture: Picture) -> Seen:
+        """The size alone."""
+        return Seen(picture.image_wh)
+
+    def from_boxes(
+        self,
+        seen: Seen,
+        boxes: Float[NDArray[Any], "n 4"],
+        *,
+        maps: Sequence[RegionMap] | None = None,
+        words: str = "",
+    ) -> Masks:
+        """Every pixel whose middle lies in the box.
+
+        Raises:
+            InputError: a box without area in the picture.
+        """
+        boxes = checked_boxes(boxes, seen.image_wh)
+        return Masks(boxes_to_masks(boxes, seen.image_wh), np.full(len(boxes), np.nan), "box")
+
+
+class CoarseSegmenter:
+    """Draws from an attention map alone, for want of a segmenter."""
+
+    name = "attention"
+
+    def embed(self, picture: Picture) -> Seen:
+        """The size alone."""
+        return Seen(picture.image_wh)
+
+    def from_boxes(
+        self,
+        seen: Seen,
+        boxes: Float[NDArray[Any], "n 4"],
+        *,
+        maps: Sequence[RegionMap] | None = None,
+        words: str = "",
+    ) -> Masks:
+        """Every pixel of the box where the map, drawn linearly, is above its mean.
+
+        Raises:
+            InputError: a box without area in the picture, or not one map a box.
+        """
+        boxes = checked_boxes(boxes, seen.image_wh)
+        masks = boxes_to_masks(boxes, seen.image_wh)
+        xs, ys = (np.arange(side) + 0.5 for side in seen.image_wh)
+        for mask, one in zip(masks, one_each(maps or (), boxes), strict=True):
+            mask &= one.contrast(xs, ys) > 0
+        return Masks(masks, np.full(len(boxes), np.nan), "attention")
+
+
+def checked_boxes(
+    boxes: Float[NDArray[Any], "n 4"], image_wh: tuple[int, int]
+) -> Float[NDArray[np.float64], "n 4"]:
+    """The boxes, cut at the picture's border.
+
+    Raises:
+        InputError: one that is turned inside out, or has no area in the picture.
+    """
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise InputError(f"Boxes have the shape {boxes.shape}, but (N, 4) is needed: xyxy px.")
+    cut = clip_boxes(boxes, image_wh)
+    is_good = np.isfinite(boxes).all(1) & (cut[:, 2:] > cut[:, :2]).all(1)
+    if not is_good.all():
+        index = int(np.argmin(is_good))
+        raise InputError(
+            f"Box {index} is {boxes[index].tolist()}, but x1 < x2 and y1 < y2 are needed within the"
+            f" picture of {image_wh[0]} x {image_wh[1]} px. Leave out boxes that hold nothing."
+        )
+    return cut
+
+
+def one_each(maps: Sequence[RegionMap], boxes: Float[NDArray[Any], "n 4"]) -> Sequence[RegionMap]:
+    """The maps, if there is one a box.
+
+    Raises:
+        InputError: there is not.
+    """
+    if len(maps) != len(boxes):
+        raise InputError(
+            f"{len(maps)} maps came with {len(boxes)} boxes. Give one a box, as `maps`."
+        )
+    return maps
+
+
+def load_segmenter(
+    folder: str | Path, *, device: str = "auto", as_type: str | None = None
+) -> Segmenter:
+    """The segmenter of the SAM family in a local folder.
+
+    Nothing is downloaded, only safetensors are read, and no code of the folder is run. `as_type`
+    overrides the `model_type` of its config.json, for folders that hold several models.
+
+    Raises:
+        CheckpointError: no such folder, another kind of model, or files missing or damaged.
+        InputError: no such device.
+        MissingExtraError: the model's encoder is another package's, which is not installed.
+    """
+    from headsight.models.sam_folder import load_sam
+
+    return load_sam(Path(folder).expanduser(), device=device, as_type=as_type)

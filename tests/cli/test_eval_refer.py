@@ -1,0 +1,383 @@
+"""`headsight eval refer` and `eval segment`: figures, exit codes, going on after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headsight.cli.eval_refer import refer
+from headsight.cli.main import COMMANDS
+from headsight.geometry.masks import boxes_to_masks, mask_to_rle
+from headsight.models.base import MODELS
+from headsight.picture import Picture
+
+CUP = [100, 100, 300, 300]  # what the scripted model says of pictures of 1000 x 500, as px
+RIGHT, WRONG, NONE = "[[100,200,300,600]]", "[[700,700,800,800]]", "none"
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("refer", "segment"):
+        monkeypatch.setitem(COMMANDS, f"eval {name}", (f"headsight.cli.eval_refer:{name}", name))
+
+
+def answer(picture: Picture, prompt: str) -> str:
+    """What the expression itself asks to be said."""
+    for word, said in (("right", RIGHT), ("wrong", WRONG), ("nothing", NONE), ("odd", "[[1,2")):
+        if word in prompt:
+            return said
+    raise AssertionError(prompt)
+
+
+@pytest.fixture
+def model(scripted: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    vlm = scripted(answer)
+    monkeypatch.setitem(MODELS, "scripted", lambda device: vlm)
+    return vlm
+
+
+def data(folder: Path, *rows: tuple[str, Any], masks: bool = False) -> Path:
+    """Expressions about two pictures by turns; the picture of an expression with `gone` is absent."""
+    lines = []
+    for n, (text, box) in enumerate(rows):
+        name = "gone.png" if "gone" in text else f"{n % 2}.png"
+        row = {"image": name, "sent": text, "bbox": box, "width": 1000, "height": 500}
+        if masks and box is not None:
+            row["segmentation"] = mask_to_rle(
+                boxes_to_masks(np.array([box], float), (1000, 500))[0]
+            )
+        lines.append(json.dumps(row))
+    for n in range(2):
+        Image.new("RGB", (1000, 500)).save(folder / f"{n}.png")
+    path = folder / "refs.jsonl"
+    path.write_text("\n".join(lines))
+    return path
+
+
+ROWS = (
+    ("right cup", CUP),
+    ("wrong cup", CUP),
+    ("nothing", None),
+    ("odd cup", CUP),
+    ("wrong", None),
+)
+
+
+def test_figures_of_a_whole_run(run: Callable, model: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "result.json"
+    path = data(tmp_path, *ROWS)
+    ran = run("eval", "refer", "--data", path, "--model", "scripted", "--json", "--output", out)
+    assert (ran.code, ran.err) == (0, "")
+    result = json.loads(ran.out)
+    assert result == json.loads(out.read_text())
+    assert result["schema"] == "headsight.eval-refer/1"
+    figures = result["figures"]
+    assert figures["acc@0.9"] == pytest.approx(1 / 3)
+    assert (figures["n_acc"], figures["right"], figures["set_acc"]) == (0.5, 0.4, None)
+    assert figures["answers"]["failures"] == {"truncated": 1}
+    assert (figures["expressions"], figures["pictures"]) == (5, 2)
+    settings = result["settings"]
+    assert (settings["data"], settings["expressions"], settings["method"]) == (
+        "refs.jsonl",
+        5,
+        "auto",
+    )
+    assert ">= threshold" in settings["rule"]
+    assert "right cup" in result["prompt"]
+    assert result["versions"].keys() == {"headsight", "torch", "transformers"}
+    assert [Path(picture.source).name for picture, _, _ in model.calls] == ["0.png"] * 3 + [
+        "1.png"
+    ] * 2
+
+
+def test_a_table_for_people(run: Callable, model: Any, tmp_path: Path) -> None:
+    ran = run("eval", "refer", "--data", data(tmp_path, *ROWS), "--model", "scripted")
+    assert ran.code == 0
+    for word in ("acc@0.5", "0.333", "n_acc", "truncated", "large", "refs.jsonl: 5"):
+        assert word in ran.out
+    assert "set_acc" not in ran.out  # nothing of that kind was asked
+
+
+def test_limit(run: Callable, model: Any, tmp_path: Path) -> None:
+    ran = run(
+        "eval",
+        "refer",
+        "--data",
+        data(tmp_path, *ROWS),
+        "--model",
+        "scripted",
+        "--limit",
+        2,
+        "--json",
+    )
+    assert json.loads(ran.out)["figures"]["expressions"] == len(model.calls) == 2
+
+
+def test_missing_pictures_are_told_and_the_code_is_1(
+    run: Callable, model: Any, tmp_path: Path
+) -> None:
+    path = data(tmp_path, *ROWS, ("gone one", CUP))
+    ran = run("eval", "refer", "--data", path, "--model", "scripted", "--json")
+    assert ran.code == 1
+    result = json.loads(ran.out)
+    assert result["figures"]["expressions"] == 5
+    assert result["left_out"]["expressions"] == 1
+    assert "gone.png is missing" in result["left_out"]["first"][0]["error"]
+    assert "left out" in run("eval", "refer", "--data", path, "--model", "scripted").out
+
+
+def test_one_bad_picture_is_told_and_the_rest_go_on(
+    run: Callable, model: Any, tmp_path: Path
+) -> None:
+    path = data(tmp_path, *ROWS)
+    Image.new("RGB", (10, 10)).save(tmp_path / "1.png")
+    ran = run("eval", "refer", "--data", path, "--model", "scripted", "--json")
+    assert ran.code == 1
+    result = json.loads(ran.out)
+    assert [f["id"] for f in result["failures"]] == ["2", "4"]
+    assert "is 10 x 10 px, but the labels are for 1000 x 500" in result["failures"][0]["error"]
+    (tmp_path / "0.png").write_text("<html>")
+    assert run("eval", "refer", "--data", path, "--model", "scripted", "--json").code == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--method", "guess"], 2, "--method is 'guess'; expected one of native, heads, auto"),
+        (["--data", "nothing"], 2, "is no set of referring expressions"),
+        (["--split", "val"], 2, "has no split 'val'"),
+        (["--method", "heads"], 2, "cannot be asked by its heads yet"),
+        (["--model", "scriptd"], 2, "Did you mean 'scripted'?"),
+    ],
+)
+def test_wrong_usage(
+    run: Callable, model: Any, tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    path = data(tmp_path, *ROWS)
+    ran = run("eval", "refer", "--data", path, "--model", "scripted", *words)
+    assert (ran.code, ran.out) == (code, "")
+    assert message in ran.err
+
+
+def test_an_unusable_file_is_3(run: Callable, model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "refs(unc).p"
+    path.write_bytes(b"cos\nsystem\n.")
+    ran = run("eval", "refer", "--data", path, "--model", "scripted")
+    assert ran.code == 3
+    assert "could run code" in ran.err
+
+
+def test_a_killed_run_goes_on_where_it_stopped(
+    run: Callable, scripted: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Stopped at every point in turn, the last line of its journal torn; nothing is asked twice."""
+    path = data(tmp_path, *ROWS)
+    words = ("eval", "refer", "--data", path, "--model", "scripted", "--json")
+    monkeypatch.setitem(MODELS, "scripted", lambda device: scripted(answer))
+    expected = json.loads(run(*words).out)["figures"]
+    for stop in range(1, 5):
+        out = tmp_path / f"{stop}.json"
+
+        asked = count(1)
+
+        def dying(picture: Picture, prompt: str, stop: int = stop, asked: Any = asked) -> str:
+            if next(asked) > stop:
+                raise KeyboardInterrupt
+            return answer(picture, prompt)
+
+        monkeypatch.setitem(MODELS, "scripted", lambda device, f=dying: scripted(f))
+        ran = run(*words, "--output", out)
+        assert (ran.code, out.exists()) == (130, False)
+        journal = tmp_path / f"{stop}.json.journal"
+        with journal.open("a") as file:
+            file.write('{"id": "torn')
+        vlm = scripted(answer)
+        monkeypatch.setitem(MODELS, "scripted", lambda device, vlm=vlm: vlm)
+        ran = run(*words, "--output", out)
+        assert ran.code == 0
+        assert len(vlm.calls) == 5 - stop
+        assert json.loads(out.read_text())["figures"] == expected
+
+
+def test_a_result_is_not_overwritten_unasked(run: Callable, model: Any, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    words = (
+        "eval",
+        "refer",
+        "--data",
+        data(tmp_path, *ROWS),
+        "--model",
+        "scripted",
+        "--output",
+        out,
+    )
+    assert run(*words).code == 0
+    ran = run(*words)
+    assert ran.code == 2
+    assert "exists. Choose another --output, or give --overwrite" in ran.err
+    model.calls.clear()
+    assert run(*words, "--overwrite").code == 0
+    assert len(model.calls) == 5
+
+
+def test_other_settings_or_labels_do_not_go_on(run: Callable, model: Any, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    path = data(tmp_path, *ROWS)
+    words = ("eval", "refer", "--data", path, "--model", "scripted", "--output", out)
+    assert run(*words).code == 0
+    out.unlink()
+    assert run(*words).code == 0
+    out.unlink()
+    data(tmp_path, *ROWS[:-1], ("wrong", CUP))
+    ran = run(*words)
+    assert ran.code == 3
+    assert "made with other settings or data" in ran.err
+
+
+def test_a_model_that_is_gone_ends_the_run(
+    run: Callable, scripted: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    from headsight.errors import HeadsightError
+
+    def gone(picture: Picture, prompt: str) -> str:
+        if len(vlm.calls) > 2:
+            raise HeadsightError("The server is gone.")
+        return answer(picture, prompt)
+
+    vlm = scripted(gone)
+    monkeypatch.setitem(MODELS, "scripted", lambda device: vlm)
+    path = data(tmp_path, *(ROWS[:1] * 30))
+    out = tmp_path / "result.json"
+    ran = run("eval", "refer", "--data", path, "--model", "scripted", "--output", out)
+    assert ran.code == 3
+    assert "The server is gone" in ran.err
+    assert len(vlm.calls) == 2 + 5
+    assert len((tmp_path / "result.json.journal").read_text().splitlines()) == 1 + 2
+    vlm = scripted(answer)
+    assert run("eval", "refer", "--data", path, "--model", "scripted", "--output", out).code == 0
+    assert len(vlm.calls) == 28
+
+
+def test_segment_by_filled_boxes(run: Callable, model: Any, tmp_path: Path) -> None:
+    """Right 200 x 200 px; wrong and odd nothing of it: 40000 of 3 x 40000 + wrong masks of 100 x 50."""
+    path = data(tmp_path, *ROWS, masks=True)
+    ran = run("eval", "segment", "--data", path, "--model", "scripted", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    result = json.loads(ran.out)
+    figures = result["figures"]
+    assert result["schema"] == "headsight.eval-segment/1"
+    assert figures["ciou"] == 40_000 / (3 * 40_000 + 2 * 5_000)
+    assert figures["giou_mask"] == pytest.approx(2 / 5)  # right, and nothing where nothing is
+    assert figures["mask_kinds"] == {"box": 3, "none": 2}
+    shown = run("eval", "segment", "--data", path, "--model", "scripted").out
+    assert "giou_mask" in shown
+
+
+def test_masks_survive_the_journal(
+    run: Callable, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    import headsight.cli.eval_refer as module
+
+    ask = module._ask
+
+    def with_half_masks(*arguments: Any, **more: Any) -> Any:
+        found = ask(*arguments, **more)
+        half = found.boxes * [1, 1, 0, 1] + [0, 0, 200, 0]
+        return replace(
+            found,
+            masks=boxes_to_masks(half, found.image_wh),
+            attributes={"mask_kind": ("coarse",) * len(found)},
+        )
+
+    monkeypatch.setattr(module, "_ask", with_half_masks)
+    out = tmp_path / "result.json"
+    words = (
+        "eval",
+        "segment",
+        "--data",
+        data(tmp_path, ROWS[0], masks=True),
+        "--model",
+        "scripted",
+    )
+    assert run(*words, "--output", out).code == 0
+    first = json.loads(out.read_text())["figures"]
+    out.unlink()
+    model.calls.clear()
+    assert run(*words, "--output", out).code == 0
+    assert model.calls == []
+    again = json.loads(out.read_text())["figures"]
+    assert first == again
+    assert (again["ciou"], again["ciou_of_boxes"]) == (0.5, 1)
+    assert again["mask_kinds"] == {"coarse": 1}
+
+
+def test_segment_needs_masks(run: Callable, model: Any, tmp_path: Path) -> None:
+    ran = run("eval", "segment", "--data", data(tmp_path, *ROWS), "--model", "scripted")
+    assert ran.code == 3
+    assert "has no masks. Use headsight eval refer" in ran.err
+    assert model.calls == []
+
+
+def test_expressions_without_a_mask_are_left_out(run: Callable, model: Any, tmp_path: Path) -> None:
+    path = data(tmp_path, *ROWS, masks=True)
+    bare = {"image": "0.png", "sent": "right bare", "bbox": CUP, "width": 1000, "height": 500}
+    path.write_text(path.read_text() + "\n" + json.dumps(bare))
+    ran = run("eval", "segment", "--data", path, "--model", "scripted", "--json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["left_out"]["first"] == [
+        {"id": "6", "error": "It has no true mask."}
+    ]
+
+
+def test_scenes_are_asked_about_by_our_own_grammar(
+    run: Callable, model: Any, scripted: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    vlm = scripted(lambda picture, prompt: RIGHT)
+    monkeypatch.setitem(MODELS, "scripted", lambda device: vlm)
+    Image.new("RGB", (1000, 500)).save(tmp_path / "0.png")
+    head = {"id": 1, "image_id": 0, "bbox": [100, 100, 200, 200], "attributes": {"gender": "man"}}
+    images = [
+        {"id": n, "file_name": "0.png", "width": 1000, "height": 500} for n in (0, 1)
+    ]  # the second has no heads: nothing to ask
+    (tmp_path / "annotations.json").write_text(
+        json.dumps({"images": images, "annotations": [head]})
+    )
+    ran = run("eval", "refer", "--data", tmp_path, "--model", "scripted", "--json")
+    assert ran.code == 0
+    figures = json.loads(ran.out)["figures"]
+    assert (figures["expressions"], figures["pictures"]) == (4, 1)
+    assert figures["acc@0.9"] == 1
+    assert list(figures["by_category"]) == ["head"]
+
+
+def test_a_server_is_asked_in_the_place_of_a_model(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, scripted: Any, tmp_path: Path
+) -> None:
+    import headsight.models.server as server
+
+    made = []
+
+    def serve(url: str, name: str) -> Any:
+        made.append((url, name))
+        return scripted(answer)
+
+    monkeypatch.setattr(server, "ServerVLM", serve)
+    words = ("--data", data(tmp_path, *ROWS), "--server", "http://here:8000/v1", "--model", "qwen")
+    ran = run("eval", "refer", *words, "--json")
+    assert ran.code == 0
+    assert made == [("http://here:8000/v1", "qwen")]
+    assert json.loads(ran.out)["settings"]["server"] == "http://here:8000/v1"
+
+
+def test_the_command_is_a_plain_function(model: Any, tmp_path: Path, capsys: Any) -> None:
+    refer(str(data(tmp_path, *ROWS)), model="scripted", as_json=True, quiet=True)
+    assert json.loads(capsys.readouterr().out)["figures"]["expressions"] == 5
