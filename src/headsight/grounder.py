@@ -6,6 +6,7 @@ __all__ = ["Grounder", "load"]
 
 from typing import TYPE_CHECKING, Any
 
+from headsight.errors import InputError
 from headsight.picture import Picture, PictureSource, open_picture
 
 if TYPE_CHECKING:
@@ -80,17 +81,34 @@ class Grounder:
         return f"Grounder({self.vlm.name})"
 
 
-def load(model: str = "nano", *, device: str = "auto", quantize: int | None = None) -> Grounder:
-    """A model by name or folder, ready to be asked.
+def load(
+    model: str = "nano",
+    *,
+    device: str = "auto",
+    quantize: int | None = None,
+    server: str | None = None,
+    dialect: str | None = None,
+) -> Grounder:
+    """A model by name, folder or hub id, or one that a server has loaded, ready to be asked.
+
+    `server` is the address of an OpenAI-compatible chat endpoint (vLLM, llama.cpp, ...) that serves
+    `model`; `dialect` its answer format, where the model's name does not tell.
 
     `quantize` is 4 or 8 for a folder whose decoder layers are to take so many bits a weight: then
     the weights of CogVLM 17B take 16 or 22 GB of a CUDA device instead of 35.
 
     Raises:
-        InputError: no such model or device, or one that cannot be quantised.
+        InputError: no such model or device, one that cannot be quantised, or a bad address.
         CheckpointError: weights missing, damaged, foreign or in a refused format.
         MissingExtraError: bitsandbytes is needed and not installed.
     """
-    from headsight.models.base import load_vlm
+    from headsight.models.base import connect_vlm, load_vlm
+
+    if server is not None:
+        return Grounder(connect_vlm(server, model, dialect=dialect))
+    if dialect is not None:
+        raise InputError(
+            f"dialect is {dialect!r}, but only a served model needs one. Pass server= with it."
+        )
 
     return Grounder(load_vlm(model, device=device, quantize=quantize))

@@ -366,7 +366,7 @@ def test_a_server_is_asked_in_the_place_of_a_model(
 
     made = []
 
-    def serve(url: str, name: str) -> Any:
+    def serve(url: str, name: str, *, dialect: str | None) -> Any:
         made.append((url, name))
         return scripted(answer)
 

@@ -190,7 +190,7 @@ def test_foreign_weights_list_the_names(copy: Path) -> None:
 def test_foreign_and_broken_configs(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     for text, message in (
-        (json.dumps({"model_type": "qwen2_vl"}), "a 'qwen2_vl' model"),
+        (json.dumps({"model_type": "qwen2_vl"}), "The processor is a 'GroundingProcessor'"),
         ("{", "cannot be read as JSON"),
         ("[1]", "holds a list"),
         (json.dumps({**config, "image_mask": "no"}), "image_mask is 'no'"),

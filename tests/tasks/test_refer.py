@@ -7,6 +7,8 @@ import pytest
 
 from headsight.errors import InputError
 from headsight.language import prompts
+from headsight.language.dialects import DIALECTS
+from headsight.models.base import Reply
 from headsight.picture import Picture
 from headsight.tasks.refer import ground
 
@@ -58,3 +60,42 @@ def test_words_that_cannot_be_asked(vlm, picture: Picture, words: str, message: 
     with pytest.raises(InputError, match=message):
         ground(vlm, picture, words)
     assert vlm.calls == []
+
+
+class Native:
+    """Says one text, in the format of a family."""
+
+    name = "native"
+
+    def __init__(self, dialect: str, text: str) -> None:
+        self.dialect, self.text = dialect, text
+
+    def answer(self, picture: Picture, prompts, **_) -> list[Reply]:
+        self.asked = list(prompts)
+        return [Reply(p, self.text, (), ()) for p in prompts]
+
+    def read(self, picture: Picture, reply: Reply, *, mode: str = "strict"):
+        return DIALECTS[self.dialect].parse(reply.text, picture.image_wh, mode=mode)
+
+
+def test_a_model_with_a_format_of_its_own_is_asked_and_read_in_it(picture: Picture) -> None:
+    vlm = Native("internvl", "<ref>red cup</ref><box>[[100, 200, 300, 400]]</box>")
+    found = ground(vlm, picture, "red cup.")
+    assert "<ref>red cup</ref>" in vlm.asked[0]
+    np.testing.assert_allclose(found.boxes, [[100, 100, 300, 200]])  # thousandths of 1000 x 500
+    assert found.exchanges[0].reading["dialect"] == "internvl"
+    assert found.label_names == ("red cup",)
+
+
+def test_a_native_answer_that_cannot_be_read_is_kept_and_finds_nothing(picture: Picture) -> None:
+    found = ground(Native("internvl", "I see no cup."), picture, "red cup")
+    assert len(found) == 0
+    assert found.exchanges[0].text == "I see no cup."
+    assert not found.exchanges[0].reading["valid"]
+
+
+def test_a_family_that_points_gives_points(picture: Picture) -> None:
+    text = '<point x="52.0" y="43.0" alt="cup">cup</point>'
+    found = ground(Native("molmo", text), picture, "cup")
+    np.testing.assert_allclose(found.keypoints, [[[520, 215, 2]]])
+    np.testing.assert_allclose(found.boxes, [[520, 215, 520, 215]])

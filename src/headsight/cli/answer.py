@@ -35,6 +35,8 @@ def answer_pictures(
     model: str,
     device: str,
     quantize: int | None,
+    server: str | None = None,
+    dialect: str | None = None,
     as_json: bool,
     raw: bool,
     save: Path | None,
@@ -59,7 +61,7 @@ def answer_pictures(
             open_picture(argument)  # tells that addresses are not fetched; a path would not
     paths = expand_sources(arguments)
     targets = _targets(paths, save, overwrite)
-    session = _Session(model, device, quantize)
+    session = _Session(model, device=device, quantize=quantize, server=server, dialect=dialect)
     documents: list[dict[str, Any]] = []
     failures: list[tuple[Path, HeadsightError]] = []
     with _progress(len(paths), quiet) as advance:
@@ -90,8 +92,8 @@ def answer_pictures(
 class _Session:
     """The model, loaded when the first picture has been opened."""
 
-    def __init__(self, model: str, device: str, quantize: int | None) -> None:
-        self._model, self._device, self._quantize = model, device, quantize
+    def __init__(self, model: str, **options: Any) -> None:
+        self._model, self._options = model, options
         self._grounder: Grounder | None = None
 
     @property
@@ -115,7 +117,7 @@ class _Session:
             from headsight.grounder import load
 
             began = time.perf_counter()
-            self._grounder = load(self._model, device=self._device, quantize=self._quantize)
+            self._grounder = load(self._model, **self._options)
             seconds = time.perf_counter() - began
             LOG.info("event=loaded model=%s seconds=%.2f", self._grounder.vlm.name, seconds)
         began = time.perf_counter()

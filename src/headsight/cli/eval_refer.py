@@ -126,13 +126,9 @@ def _ask(
 
 def _load(model: str, *, device: str, server: str | None) -> Grounder:
     """The model that is asked: local, or behind an address."""
-    from headsight.grounder import Grounder, load
+    from headsight.grounder import load
 
-    if server is None:
-        return load(model, device=device)
-    from headsight.models.server import ServerVLM
-
-    return Grounder(ServerVLM(server, model))
+    return load(model, device=device, server=server)
 
 
 def _evaluate(

@@ -21,6 +21,8 @@ def ground(
     model: options.Model = "nano",
     device: options.Device = "auto",
     quantize: options.Quantize = None,
+    server: options.Server = None,
+    dialect: options.Dialect = None,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -35,6 +37,8 @@ def ground(
       headsight ground photo.jpg "the man in the red shirt"
       headsight ground site/ "every head with a hard hat" --save drawn/
       headsight ground photo.jpg "the largest head" --json
+      headsight ground photo.jpg "red cup" --model ./Qwen2.5-VL-3B-Instruct
+      headsight ground photo.jpg "red cup" --server http://localhost:8000 --model qwen2.5-vl
     """
     from headsight.language.prompts import clean_expression
 
@@ -42,6 +46,6 @@ def ground(
     answer_pictures(
         pictures,
         lambda grounder, picture: grounder.ground(picture, expression, constrain=constrain),
-        model=model, device=device, quantize=quantize, as_json=as_json, raw=raw, save=save,
-        overwrite=overwrite, quiet=quiet, verbose=verbose,
+        model=model, device=device, quantize=quantize, server=server, dialect=dialect,
+        as_json=as_json, raw=raw, save=save, overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip

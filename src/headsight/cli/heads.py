@@ -26,6 +26,8 @@ def heads(
     model: options.Model = "nano",
     device: options.Device = "auto",
     quantize: options.Quantize = None,
+    server: options.Server = None,
+    dialect: options.Dialect = None,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -46,8 +48,8 @@ def heads(
     answer_pictures(
         pictures,
         lambda grounder, picture: grounder.heads(picture, constrain=constrain, tiles=number),
-        model=model, device=device, quantize=quantize, as_json=as_json, raw=raw, save=save,
-        overwrite=overwrite, quiet=quiet, verbose=verbose,
+        model=model, device=device, quantize=quantize, server=server, dialect=dialect,
+        as_json=as_json, raw=raw, save=save, overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip
 
 

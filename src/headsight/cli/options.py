@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "Constrain",
     "Device",
+    "Dialect",
     "Json",
     "Model",
     "Overwrite",
@@ -13,6 +14,7 @@ __all__ = [
     "Quiet",
     "Raw",
     "Save",
+    "Server",
     "Verbose",
 ]
 
@@ -25,7 +27,17 @@ Pictures = Annotated[
     list[str],
     typer.Argument(metavar="PICTURE", help="Pictures, folders or patterns such as 'in/*.jpg'."),
 ]
-Model = Annotated[str, typer.Option("--model", help="Name of a model, or a local folder.")]
+Model = Annotated[
+    str, typer.Option("--model", help="Name of a model, a local folder, or a hub id.")
+]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", help="Address of a chat endpoint (vLLM, ...) that serves --model."),
+]
+Dialect = Annotated[
+    str | None,
+    typer.Option("--dialect", help="Answer format of a served model whose name does not tell it."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 Quantize = Annotated[
     int | None,

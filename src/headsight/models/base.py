@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from headsight.errors import CheckpointError, InputError
+from headsight.language.answer import Answer
 from headsight.language.spec import CodecSpec
 from headsight.picture import Picture
 
-__all__ = ["MAX_NEW_TOKENS", "MODELS", "VLM", "Reply", "load_vlm"]
+__all__ = ["MAX_NEW_TOKENS", "MODELS", "VLM", "NativeVLM", "Reply", "connect_vlm", "load_vlm"]
 
 MAX_NEW_TOKENS = 520
 """Longest answer by default: 64 boxes in our own tokenizer, with room for the end."""
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,28 @@ class VLM(Protocol):
         """
 
 
-def load_vlm(model: str = "nano", *, device: str = "auto", quantize: int | None = None) -> VLM:
-    """The model of that name, or in that local folder.
+@runtime_checkable
+class NativeVLM(VLM, Protocol):
+    """A model with a grounding format of its own, in which it is asked and read."""
 
-    Nothing is downloaded, and no code of a folder is run. `device` is `auto` (CUDA where there is
-    one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`. `quantize` is 4 or 8 for a folder whose
-    decoder layers are to take so many bits a weight, on CUDA only.
+    @property
+    def dialect(self) -> str:
+        """Key of `DIALECTS`."""
+        ...
+
+    def read(
+        self, picture: Picture, reply: Reply, *, mode: Literal["strict", "lenient"] = "strict"
+    ) -> Answer:
+        """What `reply` says about `picture`, in pixels of it; any text can be read."""
+        ...
+
+
+def load_vlm(model: str = "nano", *, device: str = "auto", quantize: int | None = None) -> VLM:
+    """The model of that name, in that local folder, or of that hub id ("org/name").
+
+    Only a hub id may cause a download, and no code that comes with a model is run. `device` is
+    `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`. `quantize` is 4
+    or 8 for a folder whose decoder layers are to take so many bits a weight, on CUDA only.
 
     Raises:
         InputError: no such model or device, or one that cannot be quantised.
@@ -81,9 +102,36 @@ def load_vlm(model: str = "nano", *, device: str = "auto", quantize: int | None 
             f"{path} is a file, but a model is a folder with config.json and model.safetensors."
             " Pass the folder."
         )
+    if quantize is None and _HUB_ID.fullmatch(model):
+        from headsight.models.transformers_vlm import load_transformers
+
+        return load_transformers(model, device=device)
     near = difflib.get_close_matches(model, MODELS, n=1)
     hint = f"Did you mean '{near[0]}'?" if near else f"Known models: {', '.join(MODELS)}."
-    raise InputError(f"No model and no folder is called '{model}'. {hint} Or pass a local folder.")
+    raise InputError(
+        f"No model and no folder is called '{model}'. {hint} Or pass a local folder, or a hub id"
+        " such as org/name."
+    )
+
+
+def connect_vlm(url: str, model: str, *, dialect: str | None = None) -> NativeVLM:
+    """The model that an OpenAI-compatible chat endpoint serves; nothing is sent yet.
+
+    `dialect` (a key of `DIALECTS`) is its answer format where its name does not tell.
+
+    Raises:
+        InputError: a bad address, a dialect that is none, or a name that tells none.
+    """
+    from headsight.language.dialects import DIALECTS
+    from headsight.models.server import ServerVLM
+
+    if dialect is not None and dialect not in DIALECTS:
+        near = difflib.get_close_matches(dialect, DIALECTS, n=1, cutoff=0)[0]
+        raise InputError(
+            f"No dialect is called {dialect!r}. Did you mean {near!r}? Known:"
+            f" {', '.join(DIALECTS)}."
+        )
+    return ServerVLM(url, model, dialect=dialect)
 
 
 def refuse_pickle(path: Path) -> None:
@@ -100,8 +148,12 @@ def refuse_pickle(path: Path) -> None:
 
 
 def _load_folder(path: Path, device: str, quantize: int | None) -> VLM:
-    from headsight.models.grounding.adapter import load_folder
+    from headsight.models.grounding.adapter import is_ours, load_folder
 
+    if quantize is None and not is_ours(path):
+        from headsight.models.transformers_vlm import load_transformers
+
+        return load_transformers(str(path), device=device)
     return load_folder(path, device=device, quantize=quantize)
 
 

@@ -36,8 +36,8 @@ class ImageView:
         rows, columns = self.grid_hw
         if len(self.positions) != rows * columns:
             raise InputError(
-                f"{len(self.positions)} positions were given, but a grid of {rows} x {columns} cells"
-                " needs one a cell, row by row. Use -1 for a cell without a token."
+                f"{len(self.positions)} positions were given, but a grid of {rows} x {columns}"
+                " cells needs one a cell, row by row. Use -1 for a cell without a token."
             )
 
     @property

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from PIL import Image
 
 from headsight.errors import ConfigError, InputError, ServerError
+from headsight.language.answer import Answer
 from headsight.language.spec import CodecSpec
 from headsight.models.base import MAX_NEW_TOKENS, Reply
 from headsight.models.http_json import Connection, post_json
@@ -126,6 +127,17 @@ class ServerVLM:
         self._image_format = image_format
         self._max_pixels = max_pixels
         self._seed = seed
+
+    def read(
+        self, picture: Picture, reply: Reply, *, mode: Literal["strict", "lenient"] = "strict"
+    ) -> Answer:
+        """What `reply` says about `picture` in the model's own dialect; px of the picture."""
+        from headsight.language.dialects import DIALECTS
+
+        seen_wh = self.seen_wh(picture.image_wh)
+        return DIALECTS[self.dialect].parse(
+            reply.text, picture.image_wh, seen_wh=seen_wh, mode=mode, prompt=reply.prompt
+        )
 
     def seen_wh(self, image_wh: tuple[int, int]) -> tuple[int, int]:
         """Width and height, px, of the picture as it is sent, for answers in those pixels.

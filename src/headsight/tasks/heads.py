@@ -6,10 +6,10 @@ __all__ = ["find_heads"]
 
 from headsight.detections import Detections
 from headsight.language import prompts
-from headsight.models.base import VLM
+from headsight.models.base import VLM, NativeVLM
 from headsight.picture import Picture
 from headsight.tasks.pose import with_poses
-from headsight.tasks.refer import ask_boxes
+from headsight.tasks.refer import ask_boxes, ask_native
 from headsight.tasks.tiling import Tiles, join, views
 
 
@@ -26,7 +26,8 @@ def find_heads(
     Args:
         vlm: the model.
         picture: where to look.
-        poses: ask for the pose of each head too.
+        poses: ask for the pose of each head too; not of a model with a grounding format of its
+            own, which was never taught to tell poses.
         constrain: allow strict answers only; else an answer that cannot be read leaves a NaN
             rotation.
         tiles: look also at so many overlapping tiles along the longer side, for small heads;
@@ -37,6 +38,8 @@ def find_heads(
     """
 
     def look(view: Picture) -> Detections:
+        if isinstance(vlm, NativeVLM) and not constrain:
+            return ask_native(vlm, view, "every human head", label="head")
         question = prompts.head_boxes()
         found = ask_boxes(vlm, view, question, label="head", constrain=constrain)
         return with_poses(vlm, found, constrain=constrain) if poses else found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ask_boxes", "ground"]
+__all__ = ["ask_boxes", "ask_native", "ground"]
 
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from headsight.detections import Detections
+from headsight.detections import Detections, Exchange
 from headsight.geometry.boxes import box_area, clip_boxes
 from headsight.geometry.nms import nms
 from headsight.language import prompts
 from headsight.language.answer import Answer
-from headsight.models.base import VLM
+from headsight.language.dialects import DIALECTS
+from headsight.models.base import VLM, NativeVLM
 from headsight.picture import Picture
 from headsight.tasks.asking import BOXES, ask
 
@@ -29,7 +30,43 @@ def ground(vlm: VLM, picture: Picture, words: str, *, constrain: bool = False) -
         InputError: no words, thousands of them, or control characters.
     """
     expression = prompts.clean_expression(words)
+    if isinstance(vlm, NativeVLM) and not constrain:
+        return ask_native(vlm, picture, expression)
     return ask_boxes(vlm, picture, prompts.refer(expression), label=expression, constrain=constrain)
+
+
+def ask_native(vlm: NativeVLM, picture: Picture, words: str, *, label: str = "") -> Detections:
+    """The boxes of what `words` name, asked and read in the model's own format.
+
+    The reading is lenient: what was put right stands in `Exchange.reading`. A family that points
+    gives `keypoints`, and boxes without area there.
+    """
+    prompt = DIALECTS[vlm.dialect].prompt(words)
+    [reply] = vlm.answer(picture, [prompt])
+    answer = vlm.read(picture, reply, mode="lenient")
+    exchange = Exchange(prompt, reply.text, answer.to_dict())
+    value = answer.value if answer.is_valid and answer.value is not None else np.zeros((0, 4))
+    read = np.asarray(value, np.float64)
+    points = read.reshape(-1, 2) if answer.kind in ("point", "points") else None
+    if points is not None:
+        read = np.concatenate([points, points], 1)
+    boxes = np.asarray(clip_boxes(read, picture.image_wh))
+    if points is None:
+        boxes = boxes[np.asarray(box_area(boxes)) > 0]
+    number = len(boxes)
+    keypoints = None
+    if points is not None:
+        keypoints = np.concatenate([boxes[:, :2], np.full((number, 1), 2.0)], 1)[:, None]
+    return Detections(
+        boxes,
+        np.ones(number),
+        np.zeros(number, np.int64),
+        (label or words,),
+        picture.image_wh,
+        keypoints=keypoints,
+        exchanges=(exchange,),
+        picture=picture,
+    )
 
 
 def ask_boxes(

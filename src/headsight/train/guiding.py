@@ -86,7 +86,7 @@ def guide_loss(
     """
     rows, places = (targets >= 0).nonzero(as_tuple=True)
     if not len(rows):
-        return seen["hidden_states"].new_zeros(())
+        return torch.zeros((), device=targets.device)
     query, key, _ = module.project(seen["hidden_states"], seen["routes"])
     cos, sin = seen["position_embeddings"]
     chosen = list(heads)
@@ -97,7 +97,8 @@ def guide_loss(
     allowed = seen["attention_mask"][rows, 0, places + prefix]  # (R, L)
     log_p = scores.masked_fill(~allowed[:, None], -torch.inf).log_softmax(-1)
     column = (targets[rows, places] + first_slot)[:, None, None].expand(-1, len(chosen), 1)
-    return -log_p.gather(2, column).mean()
+    loss: Tensor = -log_p.gather(2, column).mean()
+    return loss
 
 
 def _first_box(question: Question) -> NDArray[np.float64] | None:

@@ -115,6 +115,8 @@ class LanguageJob:
         self._seed = seed
         self._options = options
         self._first_number = first_number_id(tokenizer)
+        self._is_sayable = torch.zeros(len(tokenizer), dtype=torch.bool, device=module.device)
+        self._is_sayable[_sayable(tokenizer)] = True
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything but the encoder's dense part."""
@@ -183,7 +185,7 @@ class LanguageJob:
         with attention_inputs(attention) as seen:
             hidden = self._hidden(tokens, packed)
         said = packed.labels >= 0
-        logits = self.module.lm_head(hidden[said])
+        logits = self._logits(hidden[said])
         losses = answer_loss(
             logits,
             packed.labels[said],
@@ -210,6 +212,17 @@ class LanguageJob:
             figures["guide"] = float(guide.detach())
             total = total + self._options.guide_weight * guide
         return total, figures
+
+    def _logits(self, hidden: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
+        """Scores of the next token, without a gradient for words that no answer holds.
+
+        Embeddings serve both ends. As something never to be said all words are alike, and AdamW,
+        which makes of the smallest steady gradient a full step, would in time make them alike.
+        """
+        weight: Tensor = self.module.lm_head.weight
+        return nn.functional.linear(
+            hidden, torch.where(self._is_sayable[:, None], weight, weight.detach())
+        )
 
     def _targets(
         self,
@@ -274,6 +287,14 @@ class LanguageJob:
         )
 
 
+def _sayable(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Ids of all that answers are made of."""
+    texts = ("[[000,000,000,000;000,000,000,000]]", "{000,000,000}", "none")
+    marks = {i for text in texts for i in tokenizer.encode(text, add_special_tokens=False)}
+    first = first_number_id(tokenizer)
+    return sorted(marks | {int(tokenizer.eos_token_id)} | set(range(first, first + 1000)))
+
+
 def seed_numbers_(
     model: GroundingVLM, tokenizer: PreTrainedTokenizerFast, *, generator: torch.Generator
 ) -> None:
@@ -314,8 +335,7 @@ def seed_numbers_(
 def _seed_words_(weight: Tensor, encoder: HeadGrid, tokenizer: PreTrainedTokenizerFast) -> None:
     """Start words of traits along the directions in which the tokens say these traits.
 
-    Embeddings of colours otherwise stay nearly parallel (cosine 0.95 after 10,000 pictures), and
-    what asks for red asks for blue as well.
+    What asks for red then already asks for another thing than what asks for blue.
     """
     names = [
         f"{name} {color}" if number > 1 else name

@@ -25,7 +25,7 @@ from headsight.models.grounding.tokenizer import near_numbers
 from headsight.models.grounding.weights import empty_model, load_weights_, read_json, weight_files
 from headsight.picture import Picture
 
-__all__ = ["GroundingAdapter", "load_folder", "resolve_device"]
+__all__ = ["GroundingAdapter", "is_ours", "load_folder", "resolve_device"]
 
 _ROWS = 64  # questions answered at once
 _REACH = 8
@@ -143,6 +143,24 @@ def load_folder(
     files = weight_files(folder)
     load_weights_(model, files, dtype=torch.float32, device=target, quantize=quantize)
     return GroundingAdapter(model, _processor(folder), name=name or folder.name)
+
+
+def is_ours(folder: Path) -> bool:
+    """False where config.json names another kind of model than ours and the published CogVLM's.
+
+    Folders without a config that can be read count as ours, so that loading tells what is wrong.
+    """
+    try:
+        values = read_json(folder / "config.json")
+    except CheckpointError:
+        return True
+    if values.get("model_type") == GroundingVLMConfig.model_type or "model_type" not in values:
+        return True
+    try:
+        GroundingVLMConfig.from_hf(values)
+    except ConfigError:
+        return False
+    return True
 
 
 def resolve_device(device: str) -> torch.device:

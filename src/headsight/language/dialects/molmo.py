@@ -1,0 +1,105 @@
+"""Molmo (arXiv:2409.17146): points only, in percent of the picture.
+
+    <point x="52.9" y="43.9" alt="cup">cup</point>
+    <points x1="52.9" y1="43.9" x2="10.0" y2="20.5" alt="cups">cups</points>
+
+A number above 100 is invalid and not moved to the border. Molmo 2 writes another tag, which is not
+confirmed: it has no dialect.
+"""
+
+from __future__ import annotations
+
+__all__ = ["MOLMO", "PointTags"]
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headsight.errors import InputError
+from headsight.language.answer import Failure
+from headsight.language.dialects.dialect import NativeDialect
+from headsight.language.dialects.scan import Place, Scan, numbers_of
+from headsight.language.dialects.space import Space
+from headsight.language.dialects.tags import checked_label
+
+_TAG = re.compile(
+    r"<points?\b(?P<body>[^<>]*)(?P<close>>)?(?:(?P<label>[^<>]*)(?P<end></points?>)?)"
+)
+_PAIR = re.compile(
+    r"""\b(?P<axis>[xy])(?P<number>[0-9]{0,4})\s?=\s?(?P<quote>["']?)(?P<value>[^"'\s<>]{0,20})"""
+)
+_ALT = re.compile(r"""\balt\s?=\s?(?:"([^"]*)"|'([^']*)')""")
+
+
+@dataclass(frozen=True, eq=False)
+class PointTags:
+    """Tags with the coordinates as attributes."""
+
+    def scan(self, text: str, *, is_lenient: bool = False, prompt: str = "") -> Scan:
+        """See `Scanner.scan`."""
+        scan = Scan()
+        for tag in _TAG.finditer(text):
+            scan.is_cut |= tag["close"] is None or tag["end"] is None
+            if tag["close"] is None and not is_lenient:
+                continue
+            self._read_tag(tag, scan, is_lenient)
+        return scan
+
+    def write(self, rows: Sequence[Sequence[str]], labels: Sequence[str | None]) -> str:
+        """See `Scanner.write`; points that follow each other under one label share a tag."""
+        groups: list[tuple[str, list[Sequence[str]]]] = []
+        for row, label in zip(rows, labels, strict=True):
+            if len(row) != 2:
+                raise InputError(
+                    "Molmo writes points (N, 2), but boxes (N, 4) were given. Pass their centres."
+                )
+            name = checked_label(label, "<>\"'")
+            if groups and groups[-1][0] == name:
+                groups[-1][1].append(row)
+            else:
+                groups.append((name, [row]))
+        return "\n".join(_tag(name, points) for name, points in groups)
+
+    def _read_tag(self, tag: re.Match[str], scan: Scan, is_lenient: bool) -> None:
+        alt = _ALT.search(tag["body"])
+        words = (alt[1] if alt and alt[1] is not None else alt[2]) if alt else tag["label"]
+        body = _ALT.sub(lambda found: " " * len(found[0]), tag["body"])
+        axes: dict[str, dict[str, re.Match[str]]] = {}
+        for pair in _PAIR.finditer(body):
+            axes.setdefault(pair["number"], {})[pair["axis"]] = pair
+        offset = tag.start("body")
+        for pairs in axes.values():
+            ends = [pair.span() for pair in pairs.values()]
+            span = (offset + min(ends)[0], offset + max(end for _, end in ends) + 1)
+            place = _point(pairs, span)
+            place.label = (words or "").strip() or None
+            if any(pair["quote"] != '"' for pair in pairs.values()) and place.numbers:
+                if not is_lenient:
+                    place.numbers, place.problem = None, Failure.NO_STRUCTURE
+                else:
+                    scan.repair("quotes")
+            scan.places.append(place)
+
+
+def _point(pairs: dict[str, re.Match[str]], span: tuple[int, int]) -> Place:
+    if len(pairs) != 2:
+        return Place(span, None, Failure.WRONG_ARITY)
+    numbers, problem = numbers_of([pairs["x"]["value"], pairs["y"]["value"]], 2)
+    return Place(span, numbers, problem)
+
+
+def _tag(name: str, points: Sequence[Sequence[str]]) -> str:
+    if len(points) == 1:
+        x, y = points[0]
+        return f'<point x="{x}" y="{y}" alt="{name}">{name}</point>'
+    pairs = " ".join(f'x{i}="{x}" y{i}="{y}"' for i, (x, y) in enumerate(points, 1))
+    return f'<points {pairs} alt="{name}">{name}</points>'
+
+
+MOLMO = NativeDialect(
+    "molmo",
+    PointTags(),
+    Space(divisor=100, decimals=1, tolerance=0.0),
+    {"refer": "Point to {words}", "point": "Point to {words}", "count": "How many {words}?"},
+    kind="points",
+)

@@ -1,0 +1,342 @@
+"""Many questions about one picture, for any image-text-to-text model of transformers.
+
+The vision tower runs once, and the tokens that all prompts begin with, the picture among them, are
+prefilled once. The rest of each prompt and its answer follow in batches behind that one prefix, as
+in `grounding.prefix` for our own model. The tokens are those of greedy `generate` asked one
+question at a time, without the penalties and forced tokens of a generation config: such are
+`filters` here.
+"""
+# mypy: disable-error-code="no-untyped-call"
+# (transformers is only partly typed)
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicSlidingWindowLayer
+
+from headsight.errors import InputError
+from headsight.models.greedy import Filters, GreedyWriter, pad_left
+from headsight.models.grounding.prefix import Written
+from headsight.models.prefixed_cache import PrefixedCache, can_share, joined_attention
+from headsight.models.whole_prompts import PER_TOKEN, answer_whole
+
+__all__ = ["answer_shared", "shared_length"]
+
+
+@torch.inference_mode()
+def answer_shared(
+    model: PreTrainedModel,
+    inputs: Sequence[Mapping[str, Tensor]],
+    *,
+    max_new_tokens: int,
+    eos_token_id: int | Sequence[int] | None = None,
+    batch_rows: int = 16,
+    filters: Filters = None,
+) -> list[Written]:
+    """Greedy answers to several prompts about one picture, in the order of `inputs`.
+
+    Where `shared_length` is 0, whole prompts are answered by `generate`, and the picture's features
+    are computed once all the same, unless the model has no `get_image_features`.
+
+    Args:
+        model: in eval mode, with any attention implementation.
+        inputs: what the processor gives for each prompt, batch 1; the pictures must be equal.
+        max_new_tokens: longest answer; rows that end earlier leave their batch.
+        eos_token_id: end of an answer; that of the generation config by default.
+        batch_rows: rows decoded together, which bounds memory.
+        filters: change scores, given the ids of prompt and answer so far; one for all rows sees a
+        batch of them, padded on the left with zeros, one a row only its own.
+
+    Raises:
+        InputError: an encoder-decoder, a batch, padding, different pictures, or no token types
+        where the model would silently go wrong without them.
+    """
+    _check(model, inputs, batch_rows, filters)
+    if max_new_tokens <= 0 or not inputs:
+        return [Written((), (), ended=False) for _ in inputs]
+    inputs = _on_device(inputs, model.device)
+    lengths = [one["input_ids"].shape[1] for one in inputs]
+    writer = GreedyWriter(lengths, _ends(model, eos_token_id), filters)
+    shared = shared_length(model, inputs)
+    if shared:
+        _answer_behind(model, inputs, shared, writer, max_new_tokens, batch_rows)
+    else:
+        answer_whole(model, inputs, writer, max_new_tokens=max_new_tokens, batch_rows=batch_rows)
+    return writer.written()
+
+
+def shared_length(model: PreTrainedModel, inputs: Sequence[Mapping[str, Tensor]]) -> int:
+    """How many tokens at the start of the prompts can be prefilled once for all.
+
+    It is 0 where prompts differ before the last image token, where image tokens cannot be told,
+    where the picture attends to the question behind it (PaliGemma), and where a layer remembers
+    something else than keys and values (linear attention).
+    """
+    prompts = [one["input_ids"][0] for one in inputs]
+    limit = min(map(len, prompts)) - 1  # at least one token must follow and give the first scores
+    same = torch.stack([ids[:limit] == prompts[0][:limit] for ids in prompts]).all(0)
+    length = int(same.long().cumprod(0).sum())
+    image = getattr(model.config, "image_token_id", None)
+    if image is None or not bool((prompts[0][:length] == image).any()):
+        return 0
+    if any(bool((ids[length:] == image).any()) for ids in prompts):
+        return 0
+    if not can_share(DynamicCache(config=model.config)):
+        return 0
+    return 0 if _sees_ahead(model, inputs[0], length) else length
+
+
+def _sees_ahead(model: PreTrainedModel, one: Mapping[str, Tensor], length: int) -> bool:
+    """Whether one of the first `length` tokens attends to a later one."""
+    make_masks = getattr(model, "create_masks_for_generate", None)
+    if make_masks is None:  # causal
+        return False
+    shape = one["input_ids"].shape
+    masks = make_masks(
+        config=model.config,
+        inputs_embeds=torch.empty(*shape, 0, dtype=model.dtype, device=model.device),
+        attention_mask=None,
+        past_key_values=None,
+        position_ids=None,
+        is_first_iteration=True,
+        **{name: ids for name, ids in one.items() if name.endswith("token_type_ids")},
+    )
+    for mask in masks.values() if isinstance(masks, dict) else [masks]:
+        if mask is None:
+            continue
+        if not isinstance(mask, Tensor) or mask.ndim != 4:
+            return True  # of an implementation that cannot be looked into
+        ahead = mask[:, :, :length, length:]
+        if bool((ahead if ahead.dtype == torch.bool else ahead == 0).any()):
+            return True
+    return False
+
+
+def _answer_behind(
+    model: PreTrainedModel,
+    inputs: Sequence[Mapping[str, Tensor]],
+    shared: int,
+    writer: GreedyWriter,
+    max_new_tokens: int,
+    batch_rows: int,
+) -> None:
+    """Every answer behind the first `shared` tokens of the prompts, which are prefilled here."""
+    prompts = [one["input_ids"][0] for one in inputs]
+    lengths = [len(ids) for ids in prompts]
+    prefix, start = _prefill(model, inputs[0], shared)
+    # a gap before a shorter question would take places of a sliding window
+    level = any(
+        isinstance(layer, DynamicSlidingWindowLayer)
+        and layer.sliding_window < max(lengths) + max_new_tokens
+        for layer in prefix.layers
+    )
+    with joined_attention(model) as joined:
+        for rows in _groups(lengths, batch_rows, level=level):
+            batch = _Batch(model, [prompts[row] for row in rows], shared, start)
+            batch.begin(prefix, joined=joined)
+            for step in range(max_new_tokens):
+                chosen = writer.choose(rows, batch.seen, batch.scores)
+                places = writer.unfinished(rows)
+                if not places or step == max_new_tokens - 1:
+                    break
+                rows = [rows[place] for place in places]
+                batch.advance(places, chosen[places])
+
+
+def _prefill(
+    model: PreTrainedModel, one: Mapping[str, Tensor], shared: int
+) -> tuple[DynamicCache, Int[Tensor, "axes 1 1"]]:
+    """The cache of the first `shared` tokens, and the position of the token behind them."""
+    positions = _rope_positions(model, one)
+    values = {name: v[:, :shared] if name in PER_TOKEN else v for name, v in one.items()}
+    if positions is not None:
+        values["position_ids"] = positions[..., :shared]
+    cache = DynamicCache(config=model.config)
+    model(**values, past_key_values=cache, use_cache=True, **_last_only(model))
+    if positions is None:
+        return cache, torch.full((1, 1, 1), shared, device=model.device)
+    return cache, positions[..., shared : shared + 1]
+
+
+def _rope_positions(
+    model: PreTrainedModel, one: Mapping[str, Tensor]
+) -> Int[Tensor, "axes 1 length"] | None:
+    """Time, row and column of each token for models with such (M-RoPE, arXiv:2409.12191)."""
+    index = getattr(model.base_model, "get_rope_index", None)
+    if index is None:
+        return None
+    taken = inspect.signature(index).parameters
+    positions, _ = index(**{name: value for name, value in one.items() if name in taken})
+    return positions  # type: ignore[no-any-return]
+
+
+def _last_only(model: PreTrainedModel) -> dict[str, int]:
+    """Asks for the scores of the last token alone, where the model can be asked."""
+    taken = inspect.signature(model.forward).parameters
+    return {"logits_to_keep": 1} if "logits_to_keep" in taken else {}
+
+
+def _groups(lengths: Sequence[int], batch_rows: int, *, level: bool) -> Iterator[list[int]]:
+    """Numbers of the rows answered together: alike in length, or of one length where `level`."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    runs = groupby(order, key=lengths.__getitem__) if level else [(0, iter(order))]
+    for _, run in runs:
+        rows = list(run)
+        for first in range(0, len(rows), batch_rows):
+            yield rows[first : first + batch_rows]
+
+
+class _Batch:
+    """Rows that are decoded together behind the prefix."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Int[Tensor, " _"]],
+        shared: int,
+        start: Int[Tensor, "axes 1 1"],
+    ) -> None:
+        self._model = model
+        self.seen = pad_left(prompts)
+        """(n, l): whole prompts and answers, padded on the left."""
+        length = self.seen.shape[1]
+        pads = torch.tensor([[length - len(ids)] for ids in prompts], device=model.device)
+        column = torch.arange(length - shared, device=model.device)
+        self._positions = (column - pads).clamp(min=0) + start  # (axes, n, t)
+        self._questions = pad_left([ids[shared:] for ids in prompts])
+        self._mask: Tensor | None = None
+        if bool(pads.any()):  # between the prefix and a shorter question lies a gap
+            before = torch.ones_like(self.seen[:, :shared], dtype=torch.bool)
+            self._mask = torch.cat([before, column >= pads], 1)
+
+    def begin(self, prefix: DynamicCache, *, joined: bool) -> None:
+        """Lay the questions behind the prefix.
+
+        Raises:
+            InputError: the model reads its cache in a way of its own.
+        """
+        self._cache = PrefixedCache(prefix, joined=joined)
+        self._extend(self._questions)
+        if self._cache.was_read:
+            return
+        if not joined:
+            raise InputError(
+                f"A {self._model.config.model_type} model reads its cache past `update`, so that no"
+                " prefix can be shared. Call its own `generate` for each prompt."
+            )
+        self.begin(prefix, joined=False)
+
+    def advance(self, places: list[int], chosen: Int[Tensor, " n"]) -> None:
+        """Keep the rows at `places` and append a token to each."""
+        if len(places) < len(self.seen):
+            kept = torch.tensor(places, device=self.seen.device)
+            self._cache.batch_select_indices(kept)
+            self.seen, self._positions = self.seen[kept], self._positions[:, kept]
+            self._mask = None if self._mask is None else self._mask[kept]
+        self.seen = torch.cat([self.seen, chosen[:, None]], 1)
+        if self._mask is not None:
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(chosen), 1)], 1)
+        self._positions = self._positions[..., -1:] + 1
+        self._extend(chosen[:, None])
+
+    def _extend(self, ids: Int[Tensor, "n t"]) -> None:
+        axes = self._positions
+        out = self._model(
+            input_ids=ids,
+            position_ids=axes[0] if len(axes) == 1 else axes,
+            attention_mask=self._mask,
+            past_key_values=self._cache,
+            use_cache=True,
+            **_last_only(self._model),
+        )
+        self.scores = out.logits[:, -1].float()
+        """(n, v): of each row's next token."""
+
+
+def _on_device(
+    inputs: Sequence[Mapping[str, Tensor]], device: torch.device
+) -> list[Mapping[str, Tensor]]:
+    """The inputs with one copy of the picture, that of the first."""
+    first = {name: value.to(device) for name, value in inputs[0].items()}
+    return [
+        {name: one[name].to(device) if name in PER_TOKEN else first[name] for name in one}
+        for one in inputs
+    ]
+
+
+def _ends(model: PreTrainedModel, eos_token_id: int | Sequence[int] | None) -> set[int]:
+    if eos_token_id is None:
+        eos_token_id = model.generation_config.eos_token_id
+    return {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id or ())
+
+
+def _check(
+    model: PreTrainedModel,
+    inputs: Sequence[Mapping[str, Tensor]],
+    batch_rows: int,
+    filters: Filters,
+) -> None:
+    if model.config.is_encoder_decoder:
+        raise InputError(
+            f"A {model.config.model_type} model has an encoder for the prompt, but a decoder that"
+            " reads prompt and picture is needed. Call its own `generate` for each prompt."
+        )
+    if batch_rows < 1:
+        raise InputError(f"batch_rows is {batch_rows}, but must be 1 or more.")
+    if isinstance(filters, Sequence) and len(filters) != len(inputs):
+        raise InputError(
+            f"{len(filters)} filters were given for {len(inputs)} prompts. Give one a prompt (None"
+            " where there is none), or a single one for all."
+        )
+    for number, one in enumerate(inputs):
+        shape = tuple(one["input_ids"].shape)
+        if len(shape) != 2 or shape[0] != 1 or not shape[1]:
+            raise InputError(
+                f"input_ids of prompt {number} have the shape {shape}, but must be (1, length)."
+                " Give the processor one prompt at a time."
+            )
+        if "attention_mask" in one and not bool(one["attention_mask"].all()):
+            raise InputError(
+                f"Prompt {number} is padded, but must not be. Give the processor one prompt at a"
+                " time, without padding to a length."
+            )
+        _check_types(model, one, number)
+        _check_picture(inputs[0], one, number)
+
+
+def _check_types(model: PreTrainedModel, one: Mapping[str, Tensor], number: int) -> None:
+    """Some models run without token types, and lose positions or the mask of the picture."""
+    makers = {
+        "mm_token_type_ids": getattr(model.base_model, "get_rope_index", None),
+        "token_type_ids": getattr(model, "create_masks_for_generate", None),
+    }
+    for name, maker in makers.items():
+        if maker is None or name in one or name not in inspect.signature(maker).parameters:
+            continue
+        if name == "token_type_ids" and "mm_token_type_ids" in one:
+            continue
+        raise InputError(
+            f"Prompt {number} has no {name}, without which a {model.config.model_type} model goes"
+            f" wrong without a word. Pass `return_{name}=True` to the processor."
+        )
+
+
+def _check_picture(first: Mapping[str, Tensor], one: Mapping[str, Tensor], number: int) -> None:
+    names = {*first, *one} - set(PER_TOKEN)
+    for name in sorted(names):
+        if name not in first or name not in one or not _equal(first[name], one[name]):
+            raise InputError(
+                f"{name} of prompt {number} is not that of prompt 0, but all must be about one"
+                " picture, prepared alike. Call once for each picture."
+            )
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a is b or torch.equal(a, b)

@@ -1,0 +1,362 @@
+"""Any image-text-to-text checkpoint of transformers behind the `VLM` protocol."""
+# mypy: disable-error-code="no-untyped-call"
+# (transformers and parts of torch are only partly typed)
+
+from __future__ import annotations
+
+import json
+import re
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from itertools import accumulate, pairwise, takewhile
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from transformers import GenerationConfig, GenerationMixin
+
+from headsight.errors import CheckpointError, InputError
+from headsight.language.answer import Answer
+from headsight.language.grammar import grammar_processor
+from headsight.language.spec import CodecSpec
+from headsight.models.base import MAX_NEW_TOKENS, Reply
+from headsight.models.families import Family, Inputs, find_family
+from headsight.models.families.stills import processor_from_folder
+from headsight.models.families.unknown import UnknownFamily
+from headsight.models.greedy import Filters, GreedyChoice, GreedyWriter
+from headsight.models.grounding.adapter import resolve_device
+from headsight.models.grounding.prefix import Written
+from headsight.models.grounding.weights import weight_files
+from headsight.models.image_views import ImageView
+from headsight.models.shared_prefix import answer_shared
+from headsight.picture import Picture
+
+__all__ = ["TransformersVLM", "load_transformers"]
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_SHOWN = 3
+
+
+class TransformersVLM:
+    """Answers questions, and tells where in the picture each image token looks.
+
+    `prompt` is always the user's message alone (see `Dialect.prompt` for a native one); template
+    and image tokens are the family's.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        name: str,
+        image_grid_hw: tuple[int, int] | None = None,
+    ) -> None:
+        """`image_grid_hw`: rows and columns of image tokens, for a family that is not known."""
+        self.name = name
+        self.model = model.eval()
+        self.processor = processor
+        known = find_family(model.config.model_type)
+        self.family: Family = known or UnknownFamily(image_grid_hw)
+        self._last: tuple[weakref.ref[Any], str, Inputs] | None = None
+
+    @property
+    def dialect(self) -> str:
+        """Key into `DIALECTS`: how this model is asked for places, and writes them."""
+        return self.family.dialect
+
+    def answer(
+        self,
+        picture: Picture,
+        prompts: Sequence[str],
+        *,
+        grammar: CodecSpec | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+    ) -> list[Reply]:
+        """One greedy reply a prompt, in their order, the picture encoded once; see `VLM`.
+
+        Special tokens that the model writes stay in the text, except the one that ends it.
+
+        Raises:
+            InputError: an empty prompt, or a picture or prompt that the processor refuses.
+            ConfigError: a grammar that the tokenizer cannot spell.
+        """
+        made = [self._to_model(self._inputs(picture, prompt)) for prompt in prompts]
+        tokenizer = self.processor.tokenizer
+        ends = _ends(self.model.generation_config, tokenizer)
+        filters = None
+        if grammar is not None:  # one a row: each follows its own answer
+            filters = [grammar_processor(tokenizer, grammar, eos_token_id=ends) for _ in made]
+        write = answer_shared if _can_share(self.model) else _answer_alone
+        written = write(
+            self.model, made, max_new_tokens=max_new_tokens, eos_token_id=ends, filters=filters
+        )
+        return [_reply(tokenizer, prompt, w) for prompt, w in zip(prompts, written, strict=True)]
+
+    def read(
+        self,
+        picture: Picture,
+        reply: Reply,
+        *,
+        mode: Literal["strict", "lenient"] = "strict",
+    ) -> Answer:
+        """What `reply` says about `picture` in the model's own dialect; px of the picture."""
+        from headsight.language.dialects import DIALECTS
+
+        seen_wh = self.seen_wh(picture, reply.prompt)
+        return DIALECTS[self.dialect].parse(
+            reply.text, picture.image_wh, seen_wh=seen_wh, mode=mode, prompt=reply.prompt
+        )
+
+    def prepare(self, picture: Picture, prompt: str) -> Inputs:
+        """What the model is called with (`model(**inputs)`), on its device and in its dtype.
+
+        Raises:
+            InputError: an empty prompt, or a picture or prompt that the processor refuses.
+        """
+        return self._to_model(self._inputs(picture, prompt))
+
+    def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
+        """Where each image token of `prepare(picture, prompt)` looks, the whole picture first.
+
+        Raises:
+            InputError: the model's image tokens have no place, or an unknown one needs
+                `image_grid_hw`.
+        """
+        inputs = self._inputs(picture, prompt)
+        return self.family.views(self.model.config, self.processor, inputs, picture.image_wh)
+
+    def seen_wh(self, picture: Picture, prompt: str) -> tuple[int, int]:
+        """Width and height, px, of the picture as the model sees it."""
+        inputs = self._inputs(picture, prompt)
+        return self.family.seen_wh(self.model.config, self.processor, inputs, picture.image_wh)
+
+    def text_span(self, picture: Picture, prompt: str, words: str | None = None) -> tuple[int, int]:
+        """First token of `words` in the sequence of `prepare`, and the one after the last.
+
+        `words` are the prompt where not given; the token that asks is the last: `span[1] - 1`.
+
+        Raises:
+            InputError: `words` are empty, or no part of the prompt.
+        """
+        inputs = self._inputs(picture, prompt)
+        words = prompt if words is None else words
+        return self.family.text_span(self.processor, inputs, prompt, words)
+
+    def _inputs(self, picture: Picture, prompt: str) -> Inputs:
+        """The inputs of the last question are kept: prepare, views and spans share them."""
+        if self._last is not None and self._last[0]() is picture and self._last[1] == prompt:
+            return self._last[2]
+        inputs = self.family.inputs(self.processor, picture, prompt)
+        self._last = (weakref.ref(picture), prompt, inputs)
+        return inputs
+
+    def _to_model(self, inputs: Inputs) -> Inputs:
+        device, dtype = self.model.device, self.model.dtype
+        return {
+            name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in inputs.items()
+        }
+
+
+def _can_share(model: Any) -> bool:
+    """False for an encoder-decoder, and for a `generate` of the model's own."""
+    has_own = type(model).generate is not GenerationMixin.generate
+    return not (model.config.is_encoder_decoder or has_own)
+
+
+@torch.inference_mode()
+def _answer_alone(
+    model: Any,
+    inputs: Sequence[Inputs],
+    *,
+    max_new_tokens: int,
+    eos_token_id: Sequence[int],
+    filters: Filters,
+) -> list[Written]:
+    """What `answer_shared` gives, one `generate` a question.
+
+    The first token that a model is made to write (`forced_bos_token_id`) stays.
+    """
+    # filters see the last token before the answer, and what follows
+    writer = GreedyWriter([1] * len(inputs), eos_token_id, filters)
+    config = _greedy(eos_token_id, max_new_tokens)
+    for row, one in enumerate(inputs):
+        model.generate(
+            **one, generation_config=config, logits_processor=[GreedyChoice(writer, [row])]
+        )
+    return writer.written()
+
+
+def _greedy(ends: Sequence[int], max_new_tokens: int) -> GenerationConfig:
+    """Plain greedy writing: many checkpoints ask for sampling, beams or penalties by default."""
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(ends),
+        pad_token_id=ends[0],
+        do_sample=False,
+        num_beams=1,
+        early_stopping=False,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=50,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        length_penalty=1.0,
+        min_new_tokens=0,
+    )
+
+
+def _ends(stored: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end an answer: those of the model, else that of the tokenizer."""
+    ids = stored.eos_token_id if stored.eos_token_id is not None else tokenizer.eos_token_id
+    if ids is None:
+        raise InputError(
+            "Neither generation_config.json nor the tokenizer names a token that ends an answer"
+            " (eos_token_id). Put it into the generation config."
+        )
+    return [ids] if isinstance(ids, int) else list(ids)
+
+
+def _reply(tokenizer: Any, prompt: str, written: Written) -> Reply:
+    pieces = _pieces(tokenizer, list(written.token_ids))
+    return Reply(prompt, "".join(pieces), pieces, written.logprobs, written.ended)
+
+
+def _pieces(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
+    """What each token adds to the text; joined they are the text."""
+
+    def decode(some: list[int]) -> str:
+        return str(tokenizer.decode(some, clean_up_tokenization_spaces=False))
+
+    text, pieces = decode(ids), tuple(decode([i]) for i in ids)
+    if "".join(pieces) == text:
+        return pieces
+    # blanks that only show between tokens, or a character that is spread over several
+    heads = [decode(ids[:n]) for n in range(len(ids) + 1)]
+    shared = accumulate((_common(head, text) for head in heads), max)
+    return tuple(text[a:b] for a, b in pairwise(shared))
+
+
+def _common(a: str, b: str) -> int:
+    """Length of the longest common start."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+def load_transformers(
+    folder_or_id: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    image_grid_hw: tuple[int, int] | None = None,
+) -> TransformersVLM:
+    """The checkpoint in a local folder, or on the hub under `org/name`.
+
+    Only safetensors are read, and no code that lies beside them is run. `dtype` is `auto` (as
+    stored), `float32`, `bfloat16` or `float16`; `device` as for `load_vlm`; `image_grid_hw` as for
+    `TransformersVLM`.
+
+    Raises:
+        InputError: neither a folder nor of the form `org/name`, or no such device or dtype.
+        CheckpointError: files missing, damaged or not to be fetched, weights that do not fit, or an
+            architecture that transformers does not have.
+    """
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    source = _checked_source(folder_or_id)
+    target = resolve_device(device)
+    if dtype not in _DTYPES:
+        raise InputError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}.")
+    options = {"trust_remote_code": False, "local_files_only": Path(source).is_dir()}
+    with _told_plainly(source):
+        config = AutoConfig.from_pretrained(source, **options)
+        processor = _load_processor(source, config.model_type, options)
+        loader: Any = AutoModelForImageTextToText
+        model, info = loader.from_pretrained(
+            source,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
+    if missing := sorted(info["missing_keys"]):
+        raise CheckpointError(
+            f"{source} lacks {len(missing)} weights of a {config.model_type!r} model"
+            f" ({', '.join(missing[:_SHOWN])}), which would be left random. Get the whole"
+            " checkpoint."
+        )
+    return TransformersVLM(
+        model.to(target), processor, name=_name(source), image_grid_hw=image_grid_hw
+    )
+
+
+def _checked_source(folder_or_id: str) -> str:
+    """A folder with safetensors in it, or something that looks like a hub id."""
+    path = Path(folder_or_id).expanduser()
+    if path.is_dir():
+        weight_files(path)
+        return str(path)
+    if _HUB_ID.fullmatch(folder_or_id):
+        return folder_or_id
+    raise InputError(
+        f"No folder is called '{folder_or_id}', and it is no hub id of the form org/name. Pass the"
+        " folder that save_pretrained wrote, or an id such as 'Qwen/Qwen2.5-VL-3B-Instruct'."
+    )
+
+
+def _name(source: str) -> str:
+    path = Path(source)
+    return path.name if path.is_dir() else source
+
+
+@contextmanager
+def _told_plainly(source: str) -> Iterator[None]:
+    """What transformers says about a folder or id it cannot read, as one error with a way out."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        if Path(source).is_dir():
+            way_out = (
+                "The folder must hold config.json, the processor's files and safetensors of an"
+                " image-text-to-text model that this transformers has; its own code is never run."
+            )
+        else:
+            way_out = (
+                "Check the id and the network, or download the checkpoint and pass its folder."
+            )
+        raise CheckpointError(f"{source} cannot be loaded: {reason} {way_out}") from error
+
+
+def _load_processor(source: str, model_type: str, options: dict[str, Any]) -> Any:
+    """The processor that the checkpoint names, else the usual one of its architecture."""
+    from transformers.utils.hub import cached_file
+
+    known: Any = import_module("transformers.models.auto.processing_auto")
+
+    for file in _PROCESSOR_FILES:
+        found = cached_file(
+            source,
+            file,
+            local_files_only=options["local_files_only"],
+            _raise_exceptions_for_missing_entries=False,
+        )
+        values = json.loads(Path(found).read_text("utf-8")) if found else {}
+        if name := values.get("processor_class"):
+            break
+    else:
+        name = known.PROCESSOR_MAPPING_NAMES.get(model_type)
+    if not name:
+        raise CheckpointError(
+            f"{source} names no processor, and transformers has none for {model_type!r}. Save the"
+            " processor into the folder."
+        )
+    return processor_from_folder(source, name=name, model_type=model_type, **options)
