@@ -4,12 +4,14 @@ from __future__ import annotations
 
 __all__ = ["Grounder", "load"]
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headsight.errors import InputError
 from headsight.picture import Picture, PictureSource, open_picture
 
 if TYPE_CHECKING:
+    from headsight.attention.head_set import HeadSet
     from headsight.detections import Detections
     from headsight.models.base import VLM, Reply
     from headsight.tasks.tiling import Tiles
@@ -61,17 +63,40 @@ class Grounder:
         return find_poses(self.vlm, open_picture(source), box, constrain=constrain)
 
     def ground(
-        self, source: PictureSource | Picture, words: str, *, constrain: bool = False
+        self,
+        source: PictureSource | Picture,
+        words: str,
+        *,
+        constrain: bool = False,
+        heads: HeadSet | Path | str | None = None,
     ) -> Detections:
         """The places that `words` name, such as "the man in the red shirt".
 
+        With `heads` (a `HeadSet`, or the file that `headsight find-heads` wrote) the model writes
+        nothing: the place is read from where these attention heads look (arXiv 2503.06287).
+
         Raises:
             ImageError: the picture cannot be opened.
-            InputError: no words, thousands of them, or control characters.
+            InputError: no words, thousands of them, or control characters; or a model whose
+                attention cannot be looked at.
+            CheckpointError: `heads` of another model, or no file of heads.
         """
         from headsight.tasks.refer import ground
 
-        return ground(self.vlm, open_picture(source), words, constrain=constrain)
+        picture = open_picture(source)
+        if heads is None:
+            return ground(self.vlm, picture, words, constrain=constrain)
+        from headsight.attention.head_set import HeadSet
+        from headsight.models.base import AttentiveVLM
+        from headsight.tasks.looking import ground_by_heads
+
+        if not isinstance(self.vlm, AttentiveVLM):
+            raise InputError(
+                f"{self.vlm.name} is served or scripted, so its attention cannot be looked at. Load"
+                " the model itself, or leave heads out."
+            )
+        found = heads if isinstance(heads, HeadSet) else HeadSet.load(Path(heads))
+        return ground_by_heads(self.vlm, picture, words, found)
 
     def ask(self, source: PictureSource | Picture, *prompts: str) -> list[Reply]:
         """The model's own words to your own questions, with nothing added to either."""

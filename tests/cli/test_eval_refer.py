@@ -153,7 +153,7 @@ def test_one_bad_picture_is_told_and_the_rest_go_on(
         (["--method", "guess"], 2, "--method is 'guess'; expected one of native, heads, auto"),
         (["--data", "nothing"], 2, "is no set of referring expressions"),
         (["--split", "val"], 2, "has no split 'val'"),
-        (["--method", "heads"], 2, "cannot be asked by its heads yet"),
+        (["--method", "heads"], 2, "--method heads needs --heads FILE"),
         (["--model", "scriptd"], 2, "Did you mean 'scripted'?"),
     ],
 )
@@ -363,12 +363,18 @@ def test_a_server_is_asked_in_the_place_of_a_model(
     run: Callable, monkeypatch: pytest.MonkeyPatch, scripted: Any, tmp_path: Path
 ) -> None:
     import headsight.models.server as server
+    from headsight.language.dialects import DIALECTS
 
     made = []
 
     def serve(url: str, name: str, *, dialect: str | None) -> Any:
         made.append((url, name))
-        return scripted(answer)
+        vlm = scripted(answer)
+        vlm.dialect = "headsight"
+        vlm.read = lambda picture, reply, *, mode: DIALECTS["headsight"].parse(
+            reply.text, picture.image_wh, mode=mode
+        )
+        return vlm
 
     monkeypatch.setattr(server, "ServerVLM", serve)
     words = ("--data", data(tmp_path, *ROWS), "--server", "http://here:8000/v1", "--model", "qwen")

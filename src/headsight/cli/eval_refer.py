@@ -18,6 +18,7 @@ from headsight.cli import options
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from headsight.attention.head_set import HeadSet
     from headsight.data.refs import RefSample, RefSet
     from headsight.detections import Detections
     from headsight.grounder import Grounder
@@ -36,12 +37,6 @@ Split = Annotated[
 Images = Annotated[
     Path | None, typer.Option("--images", help="Folder of the pictures, if not beside the labels.")
 ]
-Method = Annotated[
-    str, typer.Option("--method", help="native (the model's answer), heads (attention) or auto.")
-]
-Server = Annotated[
-    str | None, typer.Option("--server", help="Address of a chat endpoint that serves --model.")
-]
 Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many expressions.")]
 Output = Annotated[
     Path | None,
@@ -51,7 +46,6 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start again and re
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
-METHODS = ("native", "heads", "auto")
 _LISTED = 20
 """Most left-out expressions that are listed one by one."""
 
@@ -61,8 +55,9 @@ def refer(
     model: options.Model = "nano",
     split: Split = None,
     images: Images = None,
-    method: Method = "auto",
-    server: Server = None,
+    method: options.Method = "auto",
+    heads: options.Heads = None,
+    server: options.Server = None,
     device: options.Device = "auto",
     limit: Limit = None,
     output: Output = None,
@@ -79,8 +74,8 @@ def refer(
       headsight eval refer --data expressions.jsonl --limit 50 --json
     """
     _evaluate(
-        "refer", data, model=model, split=split, images=images, method=method, server=server,
-        device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
+        "refer", data, model=model, split=split, images=images, method=method, heads=heads,
+        server=server, device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
         as_json=as_json, quiet=quiet,
     )  # fmt: skip
 
@@ -90,8 +85,9 @@ def segment(
     model: options.Model = "nano",
     split: Split = None,
     images: Images = None,
-    method: Method = "auto",
-    server: Server = None,
+    method: options.Method = "auto",
+    heads: options.Heads = None,
+    server: options.Server = None,
     device: options.Device = "auto",
     limit: Limit = None,
     output: Output = None,
@@ -107,21 +103,17 @@ def segment(
       headsight eval segment --data ReasonSeg/ --split val --limit 20
     """
     _evaluate(
-        "segment", data, model=model, split=split, images=images, method=method, server=server,
-        device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
+        "segment", data, model=model, split=split, images=images, method=method, heads=heads,
+        server=server, device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
         as_json=as_json, quiet=quiet,
     )  # fmt: skip
 
 
 def _ask(
-    grounder: Grounder, picture: Path, words: str, *, method: str, with_masks: bool
+    grounder: Grounder, picture: Path, words: str, *, heads: HeadSet | None, with_masks: bool
 ) -> Detections:
     """The one place where the model is asked."""
-    from headsight.errors import InputError
-
-    if method == "heads":
-        raise InputError("This model cannot be asked by its heads yet. Use --method native.")
-    return grounder.ground(picture, words)
+    return grounder.ground(picture, words, heads=heads)
 
 
 def _load(model: str, *, device: str, server: str | None) -> Grounder:
@@ -139,6 +131,7 @@ def _evaluate(
     split: str | None,
     images: Path | None,
     method: str,
+    heads: Path | None,
     server: str | None,
     device: str,
     limit: int | None,
@@ -151,18 +144,20 @@ def _evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
+    from headsight.attention.head_set import HeadSet
     from headsight.cli.journalled import open_journal, plain, run_journalled, versions
-    from headsight.errors import InputError
+    from headsight.cli.method import chosen_heads
     from headsight.files import write_atomic
 
-    if method not in METHODS:
-        raise InputError(f"--method is '{method}'; expected one of {', '.join(METHODS)}.")
+    looking = chosen_heads(method, heads)
+    head_set = None if looking is None else HeadSet.load(looking)
     refs = _read(data, split, images, with_masks=protocol == "segment")
     samples = _by_picture(refs.samples[:limit])
     judge, summarise, rule = _protocol(protocol)
     settings = {
         "protocol": protocol, "data": refs.name, "split": refs.split, "expressions": len(samples),
         "fingerprint": _fingerprint(samples), "model": model, "server": server, "method": method,
+        "heads": None if head_set is None else head_set.to_dict(),
         "rule": rule, "seed": seed,
     }  # fmt: skip
     opened = (
@@ -175,7 +170,7 @@ def _evaluate(
         grounder = _load(model, device=device, server=server)
 
         def ask(sample: RefSample) -> dict[str, Any]:
-            return _record(grounder, sample, method=method, with_masks=protocol == "segment")
+            return _record(grounder, sample, heads=head_set, with_masks=protocol == "segment")
 
         with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
             outcome = run_journalled(
@@ -262,7 +257,7 @@ def _fingerprint(samples: list[RefSample]) -> str:
 
 
 def _record(
-    grounder: Grounder, sample: RefSample, *, method: str, with_masks: bool
+    grounder: Grounder, sample: RefSample, *, heads: HeadSet | None, with_masks: bool
 ) -> dict[str, Any]:
     """What the model found, JSON-ready, and how long it took."""
     import time
@@ -271,7 +266,7 @@ def _record(
     from headsight.geometry.masks import mask_to_rle
 
     began = time.perf_counter()
-    found = _ask(grounder, sample.image, sample.text, method=method, with_masks=with_masks)
+    found = _ask(grounder, sample.image, sample.text, heads=heads, with_masks=with_masks)
     seconds = time.perf_counter() - began
     if found.image_wh != sample.image_wh:
         raise AnnotationError(

@@ -23,6 +23,8 @@ def ground(
     quantize: options.Quantize = None,
     server: options.Server = None,
     dialect: options.Dialect = None,
+    method: options.Method = "auto",
+    heads: options.Heads = None,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -38,14 +40,19 @@ def ground(
       headsight ground site/ "every head with a hard hat" --save drawn/
       headsight ground photo.jpg "the largest head" --json
       headsight ground photo.jpg "red cup" --model ./Qwen2.5-VL-3B-Instruct
+      headsight ground photo.jpg "red cup" --model ./llava-1.5-7b --heads heads.json
       headsight ground photo.jpg "red cup" --server http://localhost:8000 --model qwen2.5-vl
     """
+    from headsight.cli.method import chosen_heads
     from headsight.language.prompts import clean_expression
 
+    looking = chosen_heads(method, heads)
     expression = clean_expression(words)  # wrong words are an error before anything is loaded
     answer_pictures(
         pictures,
-        lambda grounder, picture: grounder.ground(picture, expression, constrain=constrain),
+        lambda grounder, picture: grounder.ground(
+            picture, expression, constrain=constrain, heads=looking
+        ),
         model=model, device=device, quantize=quantize, server=server, dialect=dialect,
         as_json=as_json, raw=raw, save=save, overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip

@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pose": ("headsight.cli.pose:pose", "Tell the yaw, pitch and roll of the head in a box."),
     "ground": ("headsight.cli.ground:ground", "Find what the words name."),
     "doctor": ("headsight.cli.doctor:doctor", "Check packages, device and model."),
+    "find-heads": ("headsight.cli.find_heads:find_heads", "Find a model's localization heads."),
     "eval heads": ("headsight.cli.eval:heads", "Measure boxes and poses on labelled pictures."),
     "eval refer": ("headsight.cli.eval_refer:refer", "Measure boxes of referring expressions."),
     "eval segment": (

@@ -6,7 +6,9 @@ __all__ = [
     "Constrain",
     "Device",
     "Dialect",
+    "Heads",
     "Json",
+    "Method",
     "Model",
     "Overwrite",
     "Pictures",
@@ -29,6 +31,13 @@ Pictures = Annotated[
 ]
 Model = Annotated[
     str, typer.Option("--model", help="Name of a model, a local folder, or a hub id.")
+]
+Heads = Annotated[
+    Path | None,
+    typer.Option("--heads", help="Read the place from these attention heads (see find-heads)."),
+]
+Method = Annotated[
+    str, typer.Option("--method", help="native (the model's answer), heads (attention) or auto.")
 ]
 Server = Annotated[
     str | None,

@@ -7,14 +7,24 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from headsight.errors import CheckpointError, InputError
 from headsight.language.answer import Answer
 from headsight.language.spec import CodecSpec
+from headsight.models.image_views import ImageView
 from headsight.picture import Picture
 
-__all__ = ["MAX_NEW_TOKENS", "MODELS", "VLM", "NativeVLM", "Reply", "connect_vlm", "load_vlm"]
+__all__ = [
+    "MAX_NEW_TOKENS",
+    "MODELS",
+    "VLM",
+    "AttentiveVLM",
+    "NativeVLM",
+    "Reply",
+    "connect_vlm",
+    "load_vlm",
+]
 
 MAX_NEW_TOKENS = 520
 """Longest answer by default: 64 boxes in our own tokenizer, with room for the end."""
@@ -71,6 +81,32 @@ class NativeVLM(VLM, Protocol):
         self, picture: Picture, reply: Reply, *, mode: Literal["strict", "lenient"] = "strict"
     ) -> Answer:
         """What `reply` says about `picture`, in pixels of it; any text can be read."""
+        ...
+
+
+@runtime_checkable
+class AttentiveVLM(VLM, Protocol):
+    """A model whose attention can be looked at, and whose image tokens have places."""
+
+    @property
+    def model(self) -> Any:
+        """The transformers model itself."""
+        ...
+
+    def prepare(self, picture: Picture, prompt: str) -> dict[str, Any]:
+        """What `model` is called with, by argument name; batch 1."""
+        ...
+
+    def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
+        """Where each image token of `prepare` looks, the whole picture first.
+
+        Raises:
+            InputError: image tokens without a place in the picture.
+        """
+        ...
+
+    def text_span(self, picture: Picture, prompt: str, words: str | None = None) -> tuple[int, int]:
+        """First token of `words` (the prompt where None) in the sequence, and the one behind."""
         ...
 
 

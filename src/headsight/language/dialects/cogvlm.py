@@ -17,7 +17,7 @@ from headsight.language.dialects.tags import Tagged
 COGVLM = NativeDialect(
     "cogvlm",
     Tagged(
-        piece=re.compile(r"\[\[(?P<body>[^\[\]]*)(?P<close>\]\])?(?P<label>)"),
+        piece=re.compile(r"(?<!\[)\[\[(?P<body>[^\[\]]*)(?P<close>\]\])?(?P<label>)"),
         part=re.compile(r"[^;]+"),
         exact=re.compile(r"([0-9]{3}),([0-9]{3}),([0-9]{3}),([0-9]{3})"),
         template="[[{boxes}]]",

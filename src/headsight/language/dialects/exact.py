@@ -55,7 +55,7 @@ class Exact:
     def read(self, text: str, frame: Frame) -> tuple[NDArray[np.float64], Labels] | None:
         """Boxes (N, 4) in pixels and their labels; None where the text is not well formed."""
         start = self.opening.match(text)
-        if start is None:
+        if start is None or "\\" in text:  # an escape in a label needs decoding
             return None
         parts = self.mark.split(text[start.end() :])
         if parts[-1] or len(parts) < 3:

@@ -104,7 +104,7 @@ FLORENCE2 = NativeDialect(
         "objects": "<OD>",
     },
     Exact(
-        re.compile(r"\s*([^<>]*)<loc_(?=[0-9])"),
+        re.compile(r"([^<>]*)<loc_(?=[0-9])"),
         re.compile(r">(?:([^<>]+)<loc_|\s*\Z)"),
         comma="><loc_",
         is_label_first=True,

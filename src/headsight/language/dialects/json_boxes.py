@@ -28,8 +28,8 @@ from headsight.language.dialects.space import Space
 
 _FENCE = re.compile(r"\s*```(?:json|JSON)?\s*")
 _WHITE = re.compile(r"\s*")
-_AFTER = re.compile(r"\s*(?:```)?\s*")
-_DECODER = json.JSONDecoder()
+_AFTER = re.compile(r"\s*+`{0,3}\s*+")
+_DECODER = json.JSONDecoder(strict=False)  # a label may run over several lines
 _FIELD = (
     r"""(?P<quote>["']?)\b(?P<key>{keys})(?P=quote)\s{{0,20}}:\s{{0,20}}\[{{1,2}}"""
     r"""(?P<body>[^\[\]{{}}:]{{0,400}})(?P<close>\])?"""
@@ -225,11 +225,12 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def _exact(key: str) -> Exact:
     """Lists as the models write them, one object a line or all on one."""
+    following = rf'\{{"{key}": \['
     return Exact(
-        re.compile(rf'\s*(?:```json\s*)?\[\s*\{{"{key}": \[(?=[0-9])'),
+        re.compile(rf"\s*(?:```json\s*)?\[\s*{following}(?=[0-9])"),
         re.compile(
-            r'\], "label": "([^"\\\n]*)"\}'
-            rf'(?:,\s*\{{"{key}": \[|\s*\]\s*(?:```)?\s*\Z)'
+            rf'\], "label": "([^"]*+)"\}}'
+            rf"(?:, {following}|,\s+{following}|\s*+\]\s*+(?:```\s*+)?\Z)"
         ),
     )
 

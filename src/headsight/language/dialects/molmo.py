@@ -40,8 +40,6 @@ class PointTags:
         scan = Scan()
         for tag in _TAG.finditer(text):
             scan.is_cut |= tag["close"] is None or tag["end"] is None
-            if tag["close"] is None and not is_lenient:
-                continue
             self._read_tag(tag, scan, is_lenient)
         return scan
 
@@ -64,24 +62,33 @@ class PointTags:
         alt = _ALT.search(tag["body"])
         words = (alt[1] if alt and alt[1] is not None else alt[2]) if alt else tag["label"]
         body = _ALT.sub(lambda found: " " * len(found[0]), tag["body"])
+        is_closed = tag["close"] is not None
         axes: dict[str, dict[str, re.Match[str]]] = {}
         for pair in _PAIR.finditer(body):
-            axes.setdefault(pair["number"], {})[pair["axis"]] = pair
-        offset = tag.start("body")
+            if is_closed or (pair["quote"] and body.startswith(pair["quote"], pair.end())):
+                axes.setdefault(pair["number"], {})[pair["axis"]] = pair
         for pairs in axes.values():
-            ends = [pair.span() for pair in pairs.values()]
-            span = (offset + min(ends)[0], offset + max(end for _, end in ends) + 1)
-            place = _point(pairs, span)
-            place.label = (words or "").strip() or None
-            if any(pair["quote"] != '"' for pair in pairs.values()) and place.numbers:
-                if not is_lenient:
-                    place.numbers, place.problem = None, Failure.NO_STRUCTURE
-                else:
-                    scan.repair("quotes")
-            scan.places.append(place)
+            if len(pairs) == 2 or is_closed:  # else it is the last pair of a text that is cut off
+                place = _point(pairs, tag.start("body"))
+                place.label = (words or "").strip() or None
+                scan.places.append(place)
+                if place.numbers and any(pair["quote"] != '"' for pair in pairs.values()):
+                    _mend_quotes(place, scan, is_lenient)
 
 
-def _point(pairs: dict[str, re.Match[str]], span: tuple[int, int]) -> Place:
+def _mend_quotes(place: Place, scan: Scan, is_lenient: bool) -> None:
+    if is_lenient:
+        scan.repair("quotes")
+    else:
+        place.numbers, place.problem = None, Failure.NO_STRUCTURE
+
+
+def _point(pairs: dict[str, re.Match[str]], offset: int) -> Place:
+    """The point of an x and a y, or why it is none."""
+    span = (
+        offset + min(pair.start() for pair in pairs.values()),
+        offset + max(pair.end() for pair in pairs.values()) + 1,
+    )
     if len(pairs) != 2:
         return Place(span, None, Failure.WRONG_ARITY)
     numbers, problem = numbers_of([pairs["x"]["value"], pairs["y"]["value"]], 2)

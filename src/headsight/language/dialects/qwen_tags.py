@@ -44,7 +44,7 @@ QWEN2_VL = NativeDialect(
     Tagged(
         piece=re.compile(
             r"(?:<\|object_ref_start\|>(?P<label>[^<>]{0,400})<\|object_ref_end\|>)?"
-            r"(?:<\|box_start\|>|(?P<bare>\A\s*)(?=\([0-9(), ]*\s*\Z))"
+            r"(?:<\|box_start\|>|(?P<bare>\A\s*)(?=\([0-9(),\s]*\Z))"
             r"(?P<body>[^<>\s]*+(?:\s++[^<>\s]++)*+)"
             r"(?P<close>(?(bare)(?<=\))\s*\Z|\s*<\|box_end\|>))?"
         ),

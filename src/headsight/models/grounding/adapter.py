@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,7 +23,11 @@ from headsight.models.grounding.prefix import ImagePrefix, Written, answer_many,
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.tokenizer import near_numbers
 from headsight.models.grounding.weights import empty_model, load_weights_, read_json, weight_files
+from headsight.models.image_views import ImageView
 from headsight.picture import Picture
+
+if TYPE_CHECKING:
+    from headsight.models.families.grounding import Grounding
 
 __all__ = ["GroundingAdapter", "is_ours", "load_folder", "resolve_device"]
 
@@ -78,6 +82,31 @@ class GroundingAdapter:
             )
             replies += [self._reply(p, w) for p, w in zip(prompts[part], written, strict=True)]
         return replies
+
+    def prepare(self, picture: Picture, prompt: str) -> dict[str, Any]:
+        """What the model is called with; see `AttentiveVLM`."""
+        inputs = self._family.inputs(self.processor, picture, prompt)
+        device, dtype = self.model.device, self.model.dtype
+        return {
+            name: value.to(device, dtype if value.is_floating_point() else value.dtype)
+            for name, value in inputs.items()
+        }
+
+    def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
+        """Where each image token looks; cells that the encoder leaves out have none."""
+        inputs = self._family.inputs(self.processor, picture, prompt)
+        return self._family.views(self.model.config, self.processor, inputs, picture.image_wh)
+
+    def text_span(self, picture: Picture, prompt: str, words: str | None = None) -> tuple[int, int]:
+        """First token of `words` (the prompt where None) in the sequence, and the one behind."""
+        inputs = self._family.inputs(self.processor, picture, prompt)
+        return self._family.text_span(self.processor, inputs, prompt, words or prompt)
+
+    @property
+    def _family(self) -> Grounding:
+        from headsight.models.families.grounding import Grounding
+
+        return Grounding(self.model)
 
     def _question(self, prompt: str) -> list[int]:
         ids = self.processor.question_ids(prompt)

@@ -1,0 +1,132 @@
+"""Places read from where attention heads look: on nano, whose tokens lie at heads of people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headsight
+from headsight.attention.head_set import HeadSet, model_fingerprint
+from headsight.cli.main import main
+from headsight.errors import CheckpointError, InputError
+from headsight.grounder import Grounder
+from headsight.picture import Picture, open_picture
+from headsight.tasks.looking import discover, look
+
+SAMPLE = Path(headsight.__file__).parent / "samples" / "astronaut.jpg"
+PROMPT = "Where is {words}? answer in [[x0,y0,x1,y1]] format."
+
+
+@pytest.fixture(scope="module")
+def grounder() -> Grounder:
+    return headsight.load()
+
+
+@pytest.fixture(scope="module")
+def photo() -> Picture:
+    return open_picture(SAMPLE)
+
+
+@pytest.fixture(scope="module")
+def heads(grounder: Grounder, photo: Picture) -> HeadSet:
+    samples = [("a", photo, "the woman"), ("b", photo, "the largest head")]
+    *_, (_, counts, _) = discover(grounder.vlm, samples, prompt=PROMPT, query="last_prompt")
+    return HeadSet.of(
+        counts.selection(),
+        model=model_fingerprint(grounder.vlm.model),
+        prompt=PROMPT,
+        query="last_prompt",
+    )
+
+
+def test_maps_are_true_shares_of_attention_on_the_cells_that_have_a_token(
+    grounder: Grounder, photo: Picture
+) -> None:
+    looks = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
+    config = grounder.vlm.model.config
+    assert looks.maps.shape == (config.num_hidden_layers, config.num_attention_heads, 24, 24)
+    assert looks.valid.sum() == 48
+    assert (looks.maps[..., ~looks.valid] == 0).all()
+    sums = looks.maps.sum((-2, -1))
+    assert sums.min() > 0
+    assert sums.max() < 1  # some of it falls on the text
+
+
+def test_the_token_that_looks_can_be_chosen(grounder: Grounder, photo: Picture) -> None:
+    last_word = look(grounder.vlm, photo, "the woman", prompt=PROMPT)
+    last_token = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
+    alone = look(grounder.vlm, photo, "the woman")
+    assert np.abs(last_word.maps - last_token.maps).max() > 1e-3
+    # the words stand before what differs, and a full stop looks from another place
+    assert np.abs(last_word.maps - alone.maps).max() > 1e-3
+
+
+def test_discovery_counts_and_goes_on(grounder: Grounder, photo: Picture) -> None:
+    samples = [(str(i), photo, words) for i, words in enumerate(("the woman", "?!", "the man"))]
+    steps = list(discover(grounder.vlm, samples))
+    assert [name for name, _, _ in steps] == ["0", "1", "2"]
+    assert isinstance(steps[1][2], InputError)
+    whole = steps[-1][1]
+    assert whole.samples == 2
+    (*_, (_, again, _)) = discover(
+        grounder.vlm, samples[2:], counts=type(whole).from_dict(_first(grounder, samples))
+    )
+    np.testing.assert_array_equal(again.selection().frequency, whole.selection().frequency)
+
+
+def _first(grounder: Grounder, samples: list[tuple[str, Picture, str]]) -> dict[str, object]:
+    (*_, (_, counts, _)) = discover(grounder.vlm, samples[:2])
+    return json.loads(json.dumps(counts.to_dict()))
+
+
+def test_a_place_is_found_without_a_word_written(
+    grounder: Grounder, photo: Picture, heads: HeadSet
+) -> None:
+    found = grounder.ground(photo, "the woman", heads=heads)
+    [exchange] = found.exchanges
+    assert exchange.text == ""
+    assert exchange.reading["heads"] == [list(pair) for pair in heads.heads]
+    assert len(found) == 1
+    x0, y0, x1, y1 = found.boxes[0]
+    assert 0 <= x0 < x1 <= photo.image_wh[0]
+    assert 0 <= y0 < y1 <= photo.image_wh[1]
+    assert 0 < found.scores[0] <= 1
+
+
+def test_heads_of_another_model_are_refused(
+    grounder: Grounder, photo: Picture, heads: HeadSet, scripted
+) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(CheckpointError, match="found in"):
+        grounder.ground(photo, "the woman", heads=replace(heads, model="0123"))
+    with pytest.raises(InputError, match="cannot be looked at"):
+        Grounder(scripted(lambda *_: "none")).ground(photo, "the woman", heads=heads)
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    record = {"image": str(SAMPLE), "bbox": [160, 24, 297, 179], "height": 512, "width": 512}
+    rows = [{**record, "sent": words} for words in ("the woman", "the largest head", "the face")]
+    data, out = tmp_path / "refs.jsonl", tmp_path / "heads.json"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    words = ("find-heads", "--data", data, "--n", 3, "--out", out, "--quiet")
+    code, told, error = run(*words)
+    assert code == 0, error
+    assert "heads of layer, head" in told
+    assert HeadSet.load(out).query == "last_prompt"
+    assert out.with_suffix(".png").stat().st_size > 3000
+    assert not out.with_name("heads.json.state").exists()
+    assert "Choose another --out" in run(*words)[2]
+    code, told, error = run("ground", SAMPLE, "the woman", "--heads", out, "--json")
+    assert code == 0, error
+    assert len(json.loads(told)["pictures"][0]["places"]) == 1
+    assert "find-heads" in run("ground", SAMPLE, "the woman", "--method", "heads")[2]
