@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,34 +11,12 @@ from headsight.models.grounding.headgrid import ATTRIBUTES, HeadReading
 from headsight.models.grounding.tokenizer import build_tokenizer, first_number_id
 from headsight.train.imagined import imagine
 from headsight.train.language import LanguageJob, LanguageOptions, _subjects, build_model
-from headsight.train.loop import LoopConfig
 from headsight.train.packing import answer_loss, block_mask, pack
 from headsight.train.pictures import Augmentation, Canvas
 from headsight.train.questions import Question
-from headsight.train.recipe import Recipe, Source, Stage
+from headsight.train.recipe import Recipe
 
 TOKENIZER = build_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def recipe() -> Recipe:
-    source = Source(labels=Path("x"), share=1.0)
-    stage = Stage(name="s", kind="language", loop=LoopConfig(steps=1), sources=(source,))
-    return Recipe(
-        name="tiny",
-        output=Path("out"),
-        validation=Path("x"),
-        encoder={"image_size": 128, "neck_channels": 16, "hidden_size": 192, "keep_tokens": 20},
-        decoder={
-            "hidden_size": 192,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "tie_word_embeddings": True,
-            "adapter": "linear",
-        },
-        stages=(stage,),
-    )
 
 
 def test_the_box_of_a_pose_question_hints_at_the_yaw() -> None:
