@@ -41,6 +41,7 @@ STRICT = [
         ("<box>(100,200),(100,400)</box>", "degenerate", None),
         ("<box>(100.5,200),(300,400)</box>", "bad_digits", None),
         ("", "empty", None),
+        ("</s>\n", "empty", None),
         ("I am sorry, I cannot see a cup.", "refusal", None),
         ("There is a cup.", "no_box", None),
         ("It is at 100 200 300 400.", "no_structure", None),
@@ -187,6 +188,7 @@ STRICT = [
         ("cup<loc_1><loc_2><loc_3>dog<loc_1><loc_2><loc_3><loc_4>", "wrong_arity", [[1.5, 2.5, 3.5, 4.5]]),
         ("cup<loc_3><loc_2><loc_1><loc_4>", "inverted", None),
         ("cup<loc_3><loc_2><loc_3000><loc_4>", "out_of_range", None),
+        ("cup<poly><loc_1><loc_2><loc_3><loc_4></poly>", "wrong_arity", None),
         ("cup", "no_box", None),
     ]),
     *rows("shikra", [
@@ -295,6 +297,15 @@ LENIENT = [
         ("<box>[[100.0, 200, 300, 400]]</box>", "form", [A]),
         ("＜box＞［［100，200，300，400］］＜/box＞", "wide_characters", [A]),
         ("100, 200, 300, 400", "", None),
+    ]),
+    *rows("deepseek_vl2", [
+        # a spoilt opening mark: the closing one tells the box
+        ("<|ref|>cup<|/ref|><|de.|>[[0, 0, 999, 999]]<|/det|>", "missing_tags", [[0, 0, 1000, 1000]]),
+    ]),
+    *rows("minicpm_v", [
+        ("100 200 300 400", "missing_tags", [A]),
+        ("12100 200 300 400", "", None),
+        ("100 200 300 400.5", "", None),
     ]),
     *rows("glm4v", [("It is at [[100, 200, 300, 400]].", "missing_tags", [A])]),
     *rows("qwen2_vl", [("The cup is at (100,200),(300,400).", "missing_tags", [A])]),

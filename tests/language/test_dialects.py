@@ -389,8 +389,8 @@ def test_long_texts_are_read_at_once(name: str) -> None:
         for mode in MODES:
             start = time.process_time()
             read(name, text, mode=mode)
-            # 0.1 s is promised; on a busy machine a process is slowed by its neighbours
-            assert time.process_time() - start < 0.5, (what, mode)
+            # it takes less than 0.1 s; what grows with the square of the length takes minutes
+            assert time.process_time() - start < 5, (what, mode)
 
 
 @pytest.mark.parametrize("name", KEYS)

@@ -145,7 +145,7 @@ def _nothing(
     asked: Kind,
 ) -> NativeAnswer:
     """An answer without a place, and the reason."""
-    problem = _reason(text, clean, scan, dropped)
+    problem = _reason(clean, scan, dropped)
     failure, flags = _named(problem)
     return NativeAnswer(
         None,
@@ -163,9 +163,7 @@ def _nothing(
     )
 
 
-def _reason(text: str, clean: str, scan: Scan, dropped: Sequence[tuple[Place, str]]) -> str:
-    if not text.strip():
-        return Failure.EMPTY
+def _reason(clean: str, scan: Scan, dropped: Sequence[tuple[Place, str]]) -> str:
     if scan.is_cut:
         return Failure.TRUNCATED
     if not clean.strip():

@@ -85,15 +85,13 @@ class Frame:
         return pixels, None if cut == (x0, y0, x1, y1) else "out_of_range"
 
     def point(self, numbers: Sequence[float]) -> tuple[tuple[float, float] | None, str | None]:
-        """Pixels x, y, and what is wrong, as `box`."""
+        """Pixels x, y, and what is wrong, as `box`; no family writes points of a padded square."""
         first, second = numbers
         x, y = (first, second) if self.space.order == "xyxy" else (second, first)
         if not self._is_near(x, y):
             return None, "out_of_range"
         cut = self._cut(x, y)
         pixels = cut[0] * self.scale[0] + self.shift[0], cut[1] * self.scale[1] + self.shift[1]
-        if self.space.is_padded:
-            pixels = _into(pixels, self.sides)
         return pixels, None if cut == (x, y) else "out_of_range"
 
     def write(self, places: Any) -> list[list[str]]:
