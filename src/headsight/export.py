@@ -13,17 +13,17 @@ __all__ = [
 ]
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from headsight.detections import SCHEMA, Detections, Exchange
-from headsight.errors import AnnotationError, InputError, require
+from headsight.errors import AnnotationError, require
 from headsight.geometry.boxes import xyxy_to_xywh
+from headsight.geometry.masks import mask_to_rle, rle_to_mask
 from headsight.geometry.rotations import ypr_to_matrix
 
 CONVENTION = "yaw-left,pitch-up,roll-clockwise"
@@ -119,36 +119,6 @@ def detections_to_supervision(detections: Detections) -> Any:
         class_id=detections.labels.astype(int),
         data={"class_name": np.array(detections.names, dtype=str), "ypr_deg": detections.poses},
     )
-
-
-def mask_to_rle(mask: Bool[NDArray[Any], "height width"]) -> dict[str, list[int]]:
-    """COCO's plain run lengths, down the columns, starting with the False ones.
-
-    Example:
-        >>> mask_to_rle(np.array([[False, True], [False, True]]))
-        {'size': [2, 2], 'counts': [2, 2]}
-    """
-    flat = np.concatenate(([False], mask.ravel(order="F")))
-    starts = np.flatnonzero(flat[1:] != flat[:-1])
-    edges = np.concatenate(([0], starts, [mask.size]))
-    return {"size": list(mask.shape), "counts": np.diff(edges).tolist()}
-
-
-def rle_to_mask(rle: Mapping[str, Sequence[int]]) -> Bool[NDArray[Any], "height width"]:
-    """The mask that `mask_to_rle` wrote.
-
-    Raises:
-        InputError: the runs do not fill the mask.
-    """
-    height, width = rle["size"]
-    counts = np.asarray(rle["counts"], np.int64)
-    if (counts < 0).any() or counts.sum() != height * width:
-        raise InputError(
-            f"The runs of a mask add up to {counts.sum()}, but {height} x {width} ="
-            f" {height * width} are needed. Check the counts."
-        )
-    values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape((height, width), order="F")
 
 
 def _places(detections: Detections) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ def heads(
 
     import numpy as np
 
+    from headsight.cli.journalled import plain, versions
     from headsight.data.heads import read_heads
     from headsight.eval.heads import summarise
     from headsight.files import write_atomic
@@ -98,9 +99,9 @@ def heads(
     result = {
         "schema": "headsight.eval-heads/1",
         "settings": settings,
-        "versions": _versions(),
+        "versions": versions(),
         "seconds_per_picture": seconds,
-        "figures": _plain(summarise(judged, seed=seed)),
+        "figures": plain(summarise(judged, seed=seed)),
         "failures": failures,
     }
     text = json.dumps(result, indent=1)
@@ -207,27 +208,6 @@ def _unpack(record: dict[str, Any], image_wh: tuple[int, int]) -> Detections:
         rotations=None if rotations is None else np.array(rotations, np.float64).reshape(-1, 3, 3),
         exchanges=tuple(Exchange(**e) for e in record["exchanges"]),
     )
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    from headsight import __version__
-
-    return {
-        "headsight": __version__,
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """NaN as null, so that the JSON is valid everywhere."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, float) and value != value:
-        return None
-    return value
 
 
 def _show(result: dict[str, Any]) -> None:

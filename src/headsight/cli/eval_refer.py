@@ -116,13 +116,6 @@ def _ask(
     return grounder.ground(picture, words, heads=heads)
 
 
-def _load(model: str, *, device: str, server: str | None) -> Grounder:
-    """The model that is asked: local, or behind an address."""
-    from headsight.grounder import load
-
-    return load(model, device=device, server=server)
-
-
 def _evaluate(
     protocol: str,
     data: str,
@@ -148,6 +141,7 @@ def _evaluate(
     from headsight.cli.journalled import open_journal, plain, run_journalled, versions
     from headsight.cli.method import chosen_heads
     from headsight.files import write_atomic
+    from headsight.grounder import load
 
     looking = chosen_heads(method, heads)
     head_set = None if looking is None else HeadSet.load(looking)
@@ -167,7 +161,7 @@ def _evaluate(
     )
     console = Console(stderr=True)
     with opened as journal:
-        grounder = _load(model, device=device, server=server)
+        grounder = load(model, device=device, server=server)
 
         def ask(sample: RefSample) -> dict[str, Any]:
             return _record(grounder, sample, heads=head_set, with_masks=protocol == "segment")

@@ -62,6 +62,7 @@ def find_heads(
     """
     from headsight.attention.head_set import HeadSet, model_fingerprint
     from headsight.attention.selection import PRESETS
+    from headsight.cli.journalled import versions
     from headsight.draw_heads import draw_selection
     from headsight.errors import InputError
     from headsight.models.base import AttentiveVLM, load_vlm
@@ -92,7 +93,7 @@ def find_heads(
         query=token,
         seeds=(seed,),
         data=f"{data}:{split or ''}:{len(samples)}",
-        versions=_versions(),
+        versions=versions(),
     )
     found.save(output)
     draw_selection(selection, found.heads).save(output.with_suffix(".png"))
@@ -226,12 +227,6 @@ def _state(
 
 def _state_path(output: Path) -> Path:
     return output.with_name(output.name + ".state")
-
-
-def _versions() -> dict[str, str]:
-    from headsight.cli.journalled import versions
-
-    return versions()
 
 
 def _told(found: HeadSet) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -78,7 +79,7 @@ class Family(Protocol):
         """
 
 
-class ChatFamily:
+class ChatFamily(ABC):
     """The usual family: a decoder that reads image tokens inside a chat message.
 
     A subclass gives `model_types`, `dialect` and `views`, and what differs of the rest.
@@ -122,11 +123,11 @@ class ChatFamily:
         """What the processor is told besides, or instead of, its own settings."""
         return {}
 
+    @abstractmethod
     def views(
         self, config: Any, processor: Any, inputs: Inputs, image_wh: tuple[int, int]
     ) -> tuple[ImageView, ...]:
         """See `Family.views`."""
-        raise NotImplementedError
 
     def seen_wh(
         self, config: Any, processor: Any, inputs: Inputs, image_wh: tuple[int, int]
