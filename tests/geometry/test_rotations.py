@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from headsight.errors import InputError
+from headsight.geometry.line_of_sight import to_allocentric, to_egocentric
 from headsight.geometry.rotations import (
     CONVENTIONS,
     circular_mean_deg,
@@ -29,8 +30,6 @@ from headsight.geometry.rotations import (
     require_degrees,
     rotate_in_plane,
     sixd_to_matrix,
-    to_allocentric,
-    to_egocentric,
     unit_to_ypr,
     vector_errors_deg,
     wrap_deg,

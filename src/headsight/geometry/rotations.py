@@ -6,11 +6,6 @@ Angles are always in the order yaw, pitch, roll and in degrees: yaw > 0 turns th
 left, pitch > 0 looks up, roll > 0 turns the head clockwise in the image. Every function takes numpy
 arrays and torch tensors alike, with free leading dimensions.
 
-A rotation is egocentric (relative to the camera's axes) or allocentric (relative to the line of
-sight to the head): the same head at the border of a wide picture has two. What a crop shows, and
-what every method that reads crops says, is the allocentric one; the two differ by the angle of the
-line of sight, which takes the focal length to be known.
-
 The six-number form follows 6DRepNet (arXiv:2202.12555); the geodesic angle uses atan2 where that
 paper's code clamps acos, so that it is exact at 0 and 180 degrees and keeps its gradient.
 """
@@ -37,8 +32,6 @@ __all__ = [
     "require_degrees",
     "rotate_in_plane",
     "sixd_to_matrix",
-    "to_allocentric",
-    "to_egocentric",
     "unit_to_ypr",
     "vector_errors_deg",
     "wrap_deg",
@@ -319,43 +312,6 @@ def rotate_in_plane(
     xp = namespace(rotations)
     turn = ypr_to_matrix(_vector(xp, (0.0, 0.0, clockwise_deg), rotations))
     return turn @ rotations
-
-
-def to_allocentric(
-    rotations: Float[ArrayT, "*batch 3 3"], rays: Float[ArrayT, "*batch 3"]
-) -> Float[ArrayT, "*batch 3 3"]:
-    """Rotations relative to the line of sight, from those relative to the camera's axes.
-
-    Args:
-        rotations: head to camera.
-        rays: from the camera to the heads, of any length, z > 0; for a head at (u, v) px and a
-            camera with the focal length f and the middle (cx, cy): (u - cx, v - cy, f).
-
-    Example:
-        >>> import numpy as np
-        >>> ray = np.array([1.0, 0.0, 1.0])  # 45 degrees to the right of the picture's middle
-        >>> matrix_to_ypr(to_allocentric(np.eye(3), ray))[0].round(6) + 0.0
-        array([-45.,   0.,   0.])
-    """
-    return _from_ray(rays) @ rotations
-
-
-def to_egocentric(
-    rotations: Float[ArrayT, "*batch 3 3"], rays: Float[ArrayT, "*batch 3"]
-) -> Float[ArrayT, "*batch 3 3"]:
-    """The inverse of `to_allocentric`."""
-    return _from_ray(rays).swapaxes(-1, -2) @ rotations
-
-
-def _from_ray(rays: Any) -> Any:
-    """The smallest rotations that turn `rays` onto the optical axis."""
-    xp = namespace(rays)
-    unit, _ = _unit(xp, rays)
-    x, y, z = unit[..., 0], unit[..., 1], unit[..., 2]
-    share = 1 / (1 + z)
-    across, down = 1 - x * x * share, 1 - y * y * share
-    mixed = -x * y * share
-    return _matrix(xp, ((across, mixed, -x), (mixed, down, -y), (x, y, z)))
 
 
 def face_direction(rotations: Float[ArrayT, "*batch 3 3"]) -> Float[ArrayT, "*batch 3"]:

@@ -100,7 +100,7 @@ class Scene:
     """(N, 4) the same, going on outside the picture."""
     rotations: NDArray[np.float64]
     """(N, 3, 3) as the heads are seen (`"cv"`): relative to the line of sight, which is what a
-    picture of unknown focal length shows (`geometry.rotations.to_allocentric`)."""
+    picture of unknown focal length shows (`geometry.line_of_sight.to_allocentric`)."""
     camera_rotations: NDArray[np.float64]
     """(N, 3, 3) relative to the camera's axes."""
     focal_px: float

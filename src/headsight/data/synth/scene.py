@@ -21,7 +21,8 @@ from headsight.data.synth.people import Person, build_person
 from headsight.data.synth.placing import Placement, place_people
 from headsight.data.synth.surface import Part
 from headsight.data.synth.trace import Camera, Frame, Soup, first_seen, render, soup_of
-from headsight.geometry.rotations import to_allocentric, ypr_to_matrix
+from headsight.geometry.line_of_sight import to_allocentric
+from headsight.geometry.rotations import ypr_to_matrix
 
 __all__ = ["render_scene"]
 
