@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headsight.language.prompts import refer
+from headsight.language.prompts import head_boxes, refer
 from headsight.models.grounding.tokenizer import build_tokenizer
 from headsight.train.guiding import attention_inputs, guide_loss, guide_targets
 from headsight.train.imagined import imagine
@@ -22,6 +22,7 @@ QUESTIONS = [
         Question(refer("the person in red"), "[[500,500,600,600]]", "boxes"),
         Question("Turned? [[101,201,300,400]]", "{350,000,010}", "pose"),
         Question(refer("the man"), "none", "boxes"),
+        Question(head_boxes(), "[[101,201,300,400;500,500,601,600]]", "boxes"),
     ]
 ]
 
@@ -30,7 +31,7 @@ def packed_questions():
     return pack(QUESTIONS, TOKENIZER, box_spread=2.0, angle_spread=2.0, first_position=4)
 
 
-def test_every_first_number_looks_at_the_token_of_its_head() -> None:
+def test_where_a_place_begins_the_token_of_its_head_is_looked_at() -> None:
     packed = packed_questions()
     is_peak = torch.tensor([[True, True, False]])  # the third holds the nearest box, but no head
     targets = guide_targets(QUESTIONS, packed, BOXES, is_peak)
@@ -44,7 +45,9 @@ def test_every_first_number_looks_at_the_token_of_its_head() -> None:
         )
         if target >= 0
     }
-    assert found == {(0, " red"): 1, (0, "[["): 1, (1, "400"): 0, (1, "{"): 0}
+    assert found == {
+        (0, " red"): 1, (0, "[["): 1, (1, "400"): 0, (1, "{"): 0, (3, "[["): 0, (3, ";"): 1,
+    }  # fmt: skip
 
 
 def test_without_a_head_nothing_is_wanted() -> None:
@@ -77,7 +80,7 @@ def test_the_loss_is_that_of_the_eager_attention_row(recipe: Recipe) -> None:
         if target >= 0
         for head in (0, 2)
     ]
-    assert len(expected) == 2 * 4
+    assert len(expected) == 2 * 6
     torch.testing.assert_close(loss, torch.stack(expected).mean())
 
 

@@ -28,7 +28,7 @@ from headsight.train.questions import Question
 
 __all__ = ["attention_inputs", "guide_loss", "guide_targets"]
 
-_BOX = re.compile(r"\[\[(\d{3}),(\d{3}),(\d{3}),(\d{3})")
+_BOX = re.compile(r"(\d{3}),(\d{3}),(\d{3}),(\d{3})")
 
 
 def guide_targets(
@@ -42,18 +42,19 @@ def guide_targets(
     `boxes` are those that the N image tokens hold, in thousandths of the picture; tokens that hold
     none are not among the peaks.
     """
-    wanted = torch.full((*packed.segments.shape[:1], 1 + max(map(len, questions))), -1)
+    named = [[_boxes(question) for question in own] for own in questions]
+    most = max((len(boxes) for own in named for boxes in own), default=0)
+    wanted = torch.full((len(questions), 1 + max(map(len, questions)), 1 + most), -1)
     held, peaks = boxes.double().cpu().numpy(), is_peak.cpu().numpy()
-    for row, own in enumerate(questions):
-        if not peaks[row].any():
-            continue
-        for column, question in enumerate(own):
-            if (named := _first_box(question)) is not None:
-                away = np.abs(held[row] - named).sum(1)
-                wanted[row, column] = int(np.where(peaks[row], away, np.inf).argmin())
-    segments = packed.segments % wanted.shape[1]  # padding reads the last column, which stays -1
-    of_segment = wanted.to(segments.device).gather(1, segments)
-    return torch.where(packed.is_first, of_segment, -1)
+    for row, own in enumerate(named):
+        for column, its in enumerate(own):
+            for place, box in enumerate(its if peaks[row].any() else ()):
+                away = np.abs(held[row] - box).sum(1)
+                wanted[row, column, place] = int(np.where(peaks[row], away, np.inf).argmin())
+    # padding, and where no place begins, read the last column, which stays -1
+    wanted = wanted.to(packed.segments.device)
+    rows = torch.arange(len(questions), device=wanted.device)[:, None]
+    return wanted[rows, packed.segments, packed.place]
 
 
 @contextmanager
@@ -101,8 +102,7 @@ def guide_loss(
     return loss
 
 
-def _first_box(question: Question) -> NDArray[np.float64] | None:
-    """The box that the answer begins with, or that a pose question asks about, in thousandths."""
+def _boxes(question: Question) -> NDArray[np.float64]:
+    """(n, 4) the boxes of the answer, or the one a pose question asks about, in thousandths."""
     text = question.prompt if question.kind == "pose" else question.answer
-    found = _BOX.search(text)
-    return None if found is None else np.array(found.groups(), np.float64)
+    return np.array(_BOX.findall(text), np.float64).reshape(-1, 4)

@@ -43,8 +43,9 @@ class PackedQuestions:
     modulus: Int[Tensor, "b t"]
     """360 where the label is an angle, else 1000."""
     weights: Float[Tensor, "b t"]
-    is_first: Bool[Tensor, "b t"]
-    """True where the first number of an answer is to be said, hints among them."""
+    place: Int[Tensor, "b t"]
+    """Which place of the answer (its first box is 0) begins with the next token, hints among them;
+    -1 = none does."""
 
 
 def pack(
@@ -66,7 +67,8 @@ def pack(
     """
     first_number = first_number_id(tokenizer)
     words = {tokenizer.encode(" " + word)[-1]: word for word in (*COLORS, *_TELLING)}
-    rows: list[list[tuple[int, int, int, int, float, int, float, bool]]] = []
+    separator = tokenizer.convert_tokens_to_ids(";")
+    rows: list[list[tuple[int, int, int, int, float, int, float, int]]] = []
     for own in questions:
         row = []
         for segment, question in enumerate(own):
@@ -76,12 +78,16 @@ def pack(
             spread = angle_spread if question.kind == "pose" else box_spread
             modulus = 360 if question.kind == "pose" else 1000
             hints = _hints(question, asked, words, first_number)
+            begun = 0
             for place, token in enumerate(ids[:-1]):
                 following = ids[place + 1]
                 is_said = place >= len(asked) - 1
                 if place in hints:
                     is_said, following = True, ids[len(asked) + 1]
                 is_number = 0 <= following - first_number < 1000
+                is_start = place in hints or place == len(asked)
+                if place > len(asked) and token == separator:
+                    is_start, begun = True, begun + 1
                 row.append(
                     (
                         token,
@@ -91,12 +97,12 @@ def pack(
                         spread if is_said and is_number else 0.0,
                         modulus,
                         question.weight,
-                        is_number and (place in hints or place == len(asked)),
+                        begun if is_number and is_start else -1,
                     )
                 )
         rows.append(row)
     length = max(1, *(len(r) for r in rows))
-    blank = (tokenizer.pad_token_id, 0, -1, -100, 0.0, 1000, 0.0, False)
+    blank = (tokenizer.pad_token_id, 0, -1, -100, 0.0, 1000, 0.0, -1)
     table = np.array([r + [blank] * (length - len(r)) for r in rows], np.float64)
     whole = torch.from_numpy(table)
     return PackedQuestions(
@@ -107,7 +113,7 @@ def pack(
         spreads=whole[..., 4].float(),
         modulus=whole[..., 5].long(),
         weights=whole[..., 6].float(),
-        is_first=whole[..., 7].bool(),
+        place=whole[..., 7].long(),
     )
 
 
