@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from headsight.errors import CheckpointError, InputError
 from headsight.language.answer import Answer
 from headsight.language.spec import CodecSpec
+from headsight.models.checkpoints import HUB_ID, refuse_pickle
 from headsight.models.image_views import ImageView
 from headsight.picture import Picture
 
@@ -28,9 +28,6 @@ __all__ = [
 
 MAX_NEW_TOKENS = 520
 """Longest answer by default: 64 boxes in our own tokenizer, with room for the end."""
-
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ def load_vlm(model: str = "nano", *, device: str = "auto", quantize: int | None 
             f"{path} is a file, but a model is a folder with config.json and model.safetensors."
             " Pass the folder."
         )
-    if quantize is None and _HUB_ID.fullmatch(model):
+    if quantize is None and HUB_ID.fullmatch(model):
         from headsight.models.transformers_vlm import load_transformers
 
         return load_transformers(model, device=device)
@@ -168,19 +165,6 @@ def connect_vlm(url: str, model: str, *, dialect: str | None = None) -> NativeVL
             f" {', '.join(DIALECTS)}."
         )
     return ServerVLM(url, model, dialect=dialect)
-
-
-def refuse_pickle(path: Path) -> None:
-    """Pass unless `path` is a format that may run code when it is read.
-
-    Raises:
-        CheckpointError: it is one.
-    """
-    if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"):
-        raise CheckpointError(
-            f"{path} may hold a pickle, which could run code when opened, so it was not opened."
-            " Only safetensors are read: convert the weights first."
-        )
 
 
 def _load_folder(path: Path, device: str, quantize: int | None) -> VLM:
