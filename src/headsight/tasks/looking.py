@@ -22,7 +22,8 @@ from headsight.attention.selection import PRESETS, SelectionRule
 from headsight.attention.selection_counts import SelectionCounts
 from headsight.detections import Detections, Exchange
 from headsight.errors import HeadsightError, InputError
-from headsight.geometry.heatmaps import map_to_box
+from headsight.geometry.heatmaps import map_mean, map_to_box
+from headsight.geometry.region_maps import RegionMap
 from headsight.language.prompts import clean_expression
 from headsight.models.base import AttentiveVLM
 from headsight.models.image_views import ImageView
@@ -88,7 +89,8 @@ def ground_by_heads(vlm: AttentiveVLM, picture: Picture, words: str, heads: Head
     """The place that `words` name, read from the maps of `heads`; none where they are flat.
 
     The exchange tells which heads were used, and why there is no box where there is none. The score
-    is the share of the fused attention that lies in the box.
+    is the share of the fused attention that lies in the box. `heat` is that map; its cells without
+    a token, or wholly beside the picture, stand at its mean: they tell nothing.
 
     Raises:
         CheckpointError: the heads were found in another model or with another prompt.
@@ -114,12 +116,14 @@ def ground_by_heads(vlm: AttentiveVLM, picture: Picture, words: str, heads: Head
         "valid": found.box is not None,
         "failure": found.reason or None,
     }
+    shown = np.where(looks.valid, heat, map_mean(heat, valid=looks.valid))
     return Detections(
         boxes,
         scores,
         np.zeros(len(boxes), np.int64),
         (label,),
         picture.image_wh,
+        heat=RegionMap(shown, looks.view.region),
         exchanges=(Exchange((heads.prompt or PROMPT).replace("{words}", label), "", reading),),
         picture=picture,
     )
