@@ -14,7 +14,7 @@ from PIL import Image
 
 from headsight.cli.eval_refer import refer
 from headsight.cli.main import COMMANDS
-from headsight.geometry.masks import boxes_to_masks, mask_to_rle
+from headsight.geometry.masks import boxes_to_masks, mask_to_rle, rle_to_mask
 from headsight.models.base import MODELS
 from headsight.picture import Picture
 
@@ -275,49 +275,58 @@ def test_segment_by_filled_boxes(run: Callable, model: Any, tmp_path: Path) -> N
     assert result["schema"] == "headsight.eval-segment/1"
     assert figures["ciou"] == 40_000 / (3 * 40_000 + 2 * 5_000)
     assert figures["giou_mask"] == pytest.approx(2 / 5)  # right, and nothing where nothing is
-    assert figures["mask_kinds"] == {"box": 3, "none": 2}
+    assert figures["mask_kinds"] == {"coarse-box": 3, "none": 2}
     shown = run("eval", "segment", "--data", path, "--model", "scripted").out
     assert "giou_mask" in shown
 
 
-def test_masks_survive_the_journal(
-    run: Callable, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_segment_by_a_segmenter_and_on_from_its_journal(
+    run: Callable, model: Any, sam_folder: Path, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
+    """The figures are those of what `ground --segmenter` gives, also when read from the journal."""
+    path, out = data(tmp_path, *ROWS[:3], masks=True), tmp_path / "result.json"
+    words = ("--model", "scripted", "--segmenter", sam_folder, "--device", "cpu")
+    assert run("eval", "segment", "--data", path, *words, "--output", out).code == 0
+    first = json.loads(out.read_text())
+    assert first["figures"]["mask_kinds"] == {"segmenter": 2, "none": 1}
+    assert first["settings"]["segmenter"] == str(sam_folder)
+    intersection = union = 0
+    truth = boxes_to_masks(np.array([CUP], float), (1000, 500))[0]
+    for n, (text, _) in enumerate(ROWS[:2]):
+        ran = run("ground", tmp_path / f"{n % 2}.png", text, *words, "--json")
+        [place] = json.loads(ran.out)["pictures"][0]["places"]
+        drawn = rle_to_mask(place["mask"])
+        intersection += int((drawn & truth).sum())
+        union += int((drawn | truth).sum())
+    assert 0 < intersection < union
+    assert first["figures"]["ciou"] == intersection / union
+    assert first["figures"]["ciou_of_boxes"] == 40_000 / (2 * 40_000 + 5_000)
 
-    import headsight.cli.eval_refer as module
-
-    ask = module._ask
-
-    def with_half_masks(*arguments: Any, **more: Any) -> Any:
-        found = ask(*arguments, **more)
-        half = found.boxes * [1, 1, 0, 1] + [0, 0, 200, 0]
-        return replace(
-            found,
-            masks=boxes_to_masks(half, found.image_wh),
-            attributes={"mask_kind": ("coarse",) * len(found)},
-        )
-
-    monkeypatch.setattr(module, "_ask", with_half_masks)
-    out = tmp_path / "result.json"
-    words = (
-        "eval",
-        "segment",
-        "--data",
-        data(tmp_path, ROWS[0], masks=True),
-        "--model",
-        "scripted",
-    )
-    assert run(*words, "--output", out).code == 0
-    first = json.loads(out.read_text())["figures"]
     out.unlink()
     model.calls.clear()
-    assert run(*words, "--output", out).code == 0
+    assert run("eval", "segment", "--data", path, *words, "--output", out).code == 0
     assert model.calls == []
-    again = json.loads(out.read_text())["figures"]
-    assert first == again
-    assert (again["ciou"], again["ciou_of_boxes"]) == (0.5, 1)
-    assert again["mask_kinds"] == {"coarse": 1}
+    assert json.loads(out.read_text())["figures"] == first["figures"]
+    shown = run("eval", "segment", "--data", path, *words).out
+    assert "masks: segmenter" in shown
+    ran = run("eval", "segment", "--data", path, "--model", "scripted", "--output", out)
+    assert "exists" in ran.err
+    out.unlink()
+    ran = run("eval", "segment", "--data", path, "--model", "scripted", "--output", out)
+    assert (ran.code, "made with other settings" in ran.err) == (3, True)
+
+
+def test_boxes_read_from_masks(run: Callable, model: Any, sam_folder: Path, tmp_path: Path) -> None:
+    words = ("eval", "refer", "--data", data(tmp_path, ROWS[0]), "--model", "scripted")
+    assert json.loads(run(*words, "--json").out)["figures"]["acc@0.9"] == 1
+    ran = run(*words, "--segmenter", sam_folder, "--rec-box", "sam", "--json")
+    result = json.loads(ran.out)
+    assert result["settings"]["rec_box"] == "sam"
+    assert result["figures"]["acc@0.9"] == 0  # a random segmenter's box is another
+    ran = run(*words, "--segmenter", sam_folder)
+    assert (ran.code, ran.out) == (2, "")
+    assert "changes no box by itself. Add --rec-box sam" in ran.err
+    assert "rec_box 'sam' needs a segmenter" in run(*words, "--rec-box", "sam").err
 
 
 def test_segment_needs_masks(run: Callable, model: Any, tmp_path: Path) -> None:

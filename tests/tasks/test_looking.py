@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 import headsight
 from headsight.attention.head_set import HeadSet, model_fingerprint
 from headsight.cli.main import main
+from headsight.cli.show import table
+from headsight.detections import Detections, Exchange
 from headsight.errors import CheckpointError, InputError
+from headsight.geometry.masks import boxes_to_masks
 from headsight.grounder import Grounder
 from headsight.picture import Picture, open_picture
 from headsight.tasks.looking import discover, look
@@ -96,18 +100,65 @@ def test_a_place_is_found_without_a_word_written(
     assert 0 < found.scores[0] <= 1
 
 
+def test_the_map_comes_with_the_place(grounder: Grounder, photo: Picture, heads: HeadSet) -> None:
+    found = grounder.ground(photo, "the woman", heads=heads)
+    looks = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
+    heat = found.heat
+    assert heat is not None
+    assert heat.region == looks.view.region
+    assert heat.values.shape == looks.valid.shape
+    seen = heat.values[looks.valid]
+    np.testing.assert_allclose(heat.values[~looks.valid], seen.mean())  # no token: tells nothing
+    np.testing.assert_allclose(heat.values.mean(), seen.mean())
+    assert seen.max() > seen.mean()
+
+
+def test_a_mask_without_a_segmenter_is_where_the_heads_look(
+    grounder: Grounder, photo: Picture, heads: HeadSet
+) -> None:
+    found = grounder.ground(photo, "the woman", heads=heads, masks=True)
+    assert found.attributes["mask_kind"] == ("coarse-attention",)
+    assert found.attributes["box_from"] == ("attention",)
+    [mask], [box] = found.masks, found.boxes
+    inside = boxes_to_masks(box[None], photo.image_wh)[0]
+    assert not (mask & ~inside).any()
+    assert 0 < mask.sum() < inside.sum()
+    width, height = photo.image_wh
+    contrast = found.heat.contrast(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    np.testing.assert_array_equal(mask, inside & (contrast > 0))
+
+
+def test_box_and_map_prompt_a_segmenter(
+    grounder: Grounder, photo: Picture, heads: HeadSet, sam_folder: Path
+) -> None:
+    both, alone = (
+        grounder.ground(photo, "the woman", heads=heads, segmenter=sam_folder, sam_prompt=prompt)
+        for prompt in ("box+mask", "box")
+    )
+    assert both.attributes["mask_prompt"] == ("box+mask",)
+    assert (both.masks != alone.masks).any()
+    np.testing.assert_array_equal(both.boxes, alone.boxes)
+
+
+def test_a_map_that_shows_nothing_is_told_as_such(photo: Picture) -> None:
+    reading = {"method": "heads", "heads": [[0, 0]], "valid": False, "failure": "the map is flat"}
+    none = Detections.empty(photo.image_wh)
+    found = replace(none, exchanges=(Exchange("cup.", "", reading),))
+    assert table("a.png", found) == (
+        "a.png: no places\n  the heads show no place: the map is flat\n"
+    )
+
+
 def test_heads_of_another_model_are_refused(
     grounder: Grounder, photo: Picture, heads: HeadSet, scripted
 ) -> None:
-    from dataclasses import replace
-
     with pytest.raises(CheckpointError, match="found in"):
         grounder.ground(photo, "the woman", heads=replace(heads, model="0123"))
     with pytest.raises(InputError, match="cannot be looked at"):
         Grounder(scripted(lambda *_: "none")).ground(photo, "the woman", heads=heads)
 
 
-def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands(tmp_path: Path, sam_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
             main([str(word) for word in words])
@@ -130,3 +181,10 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert code == 0, error
     assert len(json.loads(told)["pictures"][0]["places"]) == 1
     assert "find-heads" in run("ground", SAMPLE, "the woman", "--method", "heads")[2]
+    code, told, error = run("ground", SAMPLE, "the woman", "--heads", out, "--mask")
+    assert code == 0, error
+    assert "px, coarse: from attention" in told
+    ending = ("--segmenter", sam_folder, "--sam-prompt", "box+mask", "--json")
+    code, told, error = run("ground", SAMPLE, "the woman", "--heads", out, *ending)
+    assert code == 0, error
+    assert json.loads(told)["pictures"][0]["places"][0]["mask_prompt"] == "box+mask"

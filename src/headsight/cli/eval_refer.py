@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import closing, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from headsight.attention.head_set import HeadSet
+    from headsight.cli.masks import MaskOptions
     from headsight.data.refs import RefSample, RefSet
     from headsight.detections import Detections
     from headsight.grounder import Grounder
+    from headsight.picture import Picture
 
 Data = Annotated[
     str,
@@ -57,6 +60,9 @@ def refer(
     images: Images = None,
     method: options.Method = "auto",
     heads: options.Heads = None,
+    segmenter: options.Segmenter = None,
+    sam_prompt: options.SamPrompt = "box",
+    rec_box: options.RecBox = "attention",
     server: options.Server = None,
     device: options.Device = "auto",
     limit: Limit = None,
@@ -75,8 +81,8 @@ def refer(
     """
     _evaluate(
         "refer", data, model=model, split=split, images=images, method=method, heads=heads,
-        server=server, device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
-        as_json=as_json, quiet=quiet,
+        segmenter=segmenter, sam_prompt=sam_prompt, rec_box=rec_box, server=server, device=device,
+        limit=limit, output=output, overwrite=overwrite, seed=seed, as_json=as_json, quiet=quiet,
     )  # fmt: skip
 
 
@@ -87,6 +93,9 @@ def segment(
     images: Images = None,
     method: options.Method = "auto",
     heads: options.Heads = None,
+    segmenter: options.Segmenter = None,
+    sam_prompt: options.SamPrompt = "box",
+    rec_box: options.RecBox = "attention",
     server: options.Server = None,
     device: options.Device = "auto",
     limit: Limit = None,
@@ -98,22 +107,18 @@ def segment(
 ) -> None:
     """Measure referring expressions by masks: cIoU, gIoU, P at IoU 0.5 to 0.9, intervals.
 
+    The masks are those of `headsight ground --mask`: coarse ones without a --segmenter.
+
     Examples:
       headsight eval segment --data refcoco/ --split testA --model ./my-vlm --output result.json
       headsight eval segment --data ReasonSeg/ --split val --limit 20
+      headsight eval segment --data refcoco/ --model ./llava --heads heads.json --segmenter ./sam
     """
     _evaluate(
         "segment", data, model=model, split=split, images=images, method=method, heads=heads,
-        server=server, device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
-        as_json=as_json, quiet=quiet,
+        segmenter=segmenter, sam_prompt=sam_prompt, rec_box=rec_box, server=server, device=device,
+        limit=limit, output=output, overwrite=overwrite, seed=seed, as_json=as_json, quiet=quiet,
     )  # fmt: skip
-
-
-def _ask(
-    grounder: Grounder, picture: Path, words: str, *, heads: HeadSet | None, with_masks: bool
-) -> Detections:
-    """The one place where the model is asked."""
-    return grounder.ground(picture, words, heads=heads)
 
 
 def _evaluate(
@@ -125,6 +130,9 @@ def _evaluate(
     images: Path | None,
     method: str,
     heads: Path | None,
+    segmenter: str | None,
+    sam_prompt: str,
+    rec_box: str,
     server: str | None,
     device: str,
     limit: int | None,
@@ -139,12 +147,24 @@ def _evaluate(
 
     from headsight.attention.head_set import HeadSet
     from headsight.cli.journalled import open_journal, plain, run_journalled, versions
+    from headsight.cli.masks import mask_options
     from headsight.cli.method import chosen_heads
+    from headsight.errors import InputError
     from headsight.files import write_atomic
     from headsight.grounder import load
+    from headsight.picture import open_picture
 
     looking = chosen_heads(method, heads)
     head_set = None if looking is None else HeadSet.load(looking)
+    if protocol == "refer" and segmenter is not None and rec_box != "sam":
+        raise InputError(
+            f"--segmenter {segmenter} changes no box by itself. Add --rec-box sam, or use headsight"
+            " eval segment."
+        )
+    masking = mask_options(
+        mask=protocol == "segment", segmenter=segmenter, sam_prompt=sam_prompt, rec_box=rec_box,
+        by_heads=looking is not None, device=device,
+    )  # fmt: skip
     refs = _read(data, split, images, with_masks=protocol == "segment")
     samples = _by_picture(refs.samples[:limit])
     judge, summarise, rule = _protocol(protocol)
@@ -152,6 +172,7 @@ def _evaluate(
         "protocol": protocol, "data": refs.name, "split": refs.split, "expressions": len(samples),
         "fingerprint": _fingerprint(samples), "model": model, "server": server, "method": method,
         "heads": None if head_set is None else head_set.to_dict(),
+        "segmenter": segmenter, "sam_prompt": sam_prompt, "rec_box": rec_box,
         "rule": rule, "seed": seed,
     }  # fmt: skip
     opened = (
@@ -162,9 +183,14 @@ def _evaluate(
     console = Console(stderr=True)
     with opened as journal:
         grounder = load(model, device=device, server=server)
+        picture_of = lru_cache(maxsize=1)(
+            open_picture
+        )  # the expressions of a picture come together
 
         def ask(sample: RefSample) -> dict[str, Any]:
-            return _record(grounder, sample, heads=head_set, with_masks=protocol == "segment")
+            return _record(
+                grounder, picture_of(sample.image), sample, heads=head_set, masking=masking
+            )
 
         with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
             outcome = run_journalled(
@@ -251,7 +277,12 @@ def _fingerprint(samples: list[RefSample]) -> str:
 
 
 def _record(
-    grounder: Grounder, sample: RefSample, *, heads: HeadSet | None, with_masks: bool
+    grounder: Grounder,
+    picture: Picture,
+    sample: RefSample,
+    *,
+    heads: HeadSet | None,
+    masking: MaskOptions,
 ) -> dict[str, Any]:
     """What the model found, JSON-ready, and how long it took."""
     import time
@@ -260,7 +291,7 @@ def _record(
     from headsight.geometry.masks import mask_to_rle
 
     began = time.perf_counter()
-    found = _ask(grounder, sample.image, sample.text, heads=heads, with_masks=with_masks)
+    found = grounder.ground(picture, sample.text, heads=heads, **masking)
     seconds = time.perf_counter() - began
     if found.image_wh != sample.image_wh:
         raise AnnotationError(
@@ -328,6 +359,8 @@ def _show(result: dict[str, Any]) -> None:
         table.add_row("answers that cannot be used", f"{answers['invalid']:.3f}", "")
     for name, number in answers["failures"].items():
         table.add_row(f"  {name}", str(number), "")
+    for name, number in figures.get("mask_kinds", {}).items():
+        table.add_row(f"masks: {name}", str(number), "")
     table.add_row("seconds an expression (median)", f"{result['seconds_per_expression']:.2f}", "")
     left_out = result["left_out"]["expressions"] + len(result["failures"])
     if left_out:

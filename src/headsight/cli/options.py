@@ -8,6 +8,7 @@ __all__ = [
     "Dialect",
     "Heads",
     "Json",
+    "Mask",
     "Method",
     "Model",
     "Overwrite",
@@ -15,7 +16,10 @@ __all__ = [
     "Quantize",
     "Quiet",
     "Raw",
+    "RecBox",
+    "SamPrompt",
     "Save",
+    "Segmenter",
     "Server",
     "Verbose",
 ]
@@ -66,3 +70,27 @@ Constrain = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table, no progress bar.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log what is done, to stderr.")]
+Mask = Annotated[
+    bool,
+    typer.Option("--mask", help="Put a mask to every place: coarse, unless --segmenter is given."),
+]
+Segmenter = Annotated[
+    str | None,
+    typer.Option(
+        "--segmenter",
+        metavar="FOLDER|HUB-ID",
+        help="SAM, SAM-HQ, SAM 2, SAM 3 or EdgeTAM, which draws the masks (implies --mask).",
+    ),
+]
+SamPrompt = Annotated[
+    str,
+    typer.Option(
+        "--sam-prompt", help="What the segmenter is given: box, or box+mask (the map of --heads)."
+    ),
+]
+RecBox = Annotated[
+    str,
+    typer.Option(
+        "--rec-box", help="Box of a place: attention (as found), or sam (read from its mask)."
+    ),
+]
