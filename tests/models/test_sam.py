@@ -249,6 +249,7 @@ def copy(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
 def test_contract(segmenters: dict[str, Any], name: str) -> None:
     segmenter = segmenters[name]
     assert isinstance(segmenter, Segmenter)
+    assert segmenter.reads_maps == (name != "sam3")
     seen = segmenter.embed(PICTURE)
     found = segmenter.from_boxes(seen, BOXES, words="red cup")
     assert found.masks.shape == (3, HEIGHT, WIDTH)

@@ -15,8 +15,9 @@ from headsight.cli.main import main
 from headsight.cli.show import table
 from headsight.detections import Detections, Exchange
 from headsight.errors import CheckpointError, InputError
-from headsight.geometry.masks import boxes_to_masks
+from headsight.geometry.masks import boxes_to_masks, mask_to_rle
 from headsight.grounder import Grounder
+from headsight.models.base import MODELS
 from headsight.picture import Picture, open_picture
 from headsight.tasks.looking import discover, look
 
@@ -184,7 +185,39 @@ def test_the_commands(tmp_path: Path, sam_folder: Path, capsys: pytest.CaptureFi
     code, told, error = run("ground", SAMPLE, "the woman", "--heads", out, "--mask")
     assert code == 0, error
     assert "px, coarse: from attention" in told
-    ending = ("--segmenter", sam_folder, "--sam-prompt", "box+mask", "--json")
-    code, told, error = run("ground", SAMPLE, "the woman", "--heads", out, *ending)
-    assert code == 0, error
-    assert json.loads(told)["pictures"][0]["places"][0]["mask_prompt"] == "box+mask"
+
+
+def test_eval_segment_measures_the_masks_of_ground(
+    grounder: Grounder,
+    photo: Picture,
+    heads: HeadSet,
+    sam_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With heads, coarse and by a segmenter: the figure is the IoU of the mask that ground gives."""
+    monkeypatch.setitem(MODELS, "nano", lambda device: grounder.vlm)
+    box = np.array([[160.0, 24, 297, 179]])
+    truth = boxes_to_masks(box, photo.image_wh)[0]
+    row = {"image": str(SAMPLE), "height": 512, "width": 512, "sent": "the woman"}
+    row |= {"bbox": box[0].tolist(), "segmentation": mask_to_rle(truth)}
+    (tmp_path / "refs.jsonl").write_text(json.dumps(row))
+    heads.save(tmp_path / "heads.json")
+    for more, options, kind in (
+        ((), {"masks": True}, "coarse-attention"),
+        (
+            ("--segmenter", sam_folder, "--sam-prompt", "box+mask"),
+            {"segmenter": sam_folder, "sam_prompt": "box+mask"},
+            "segmenter",
+        ),
+    ):
+        words = ("--data", tmp_path / "refs.jsonl", "--heads", tmp_path / "heads.json", *more)
+        with pytest.raises(SystemExit) as left:
+            main(["eval", "segment", *map(str, words), "--device", "cpu", "--json"])
+        said = capsys.readouterr()
+        assert not left.value.code, said.err
+        figures = json.loads(said.out)["figures"]
+        [mask] = grounder.ground(photo, "the woman", heads=heads, **options).masks
+        assert figures["ciou"] == (mask & truth).sum() / (mask | truth).sum()
+        assert figures["mask_kinds"] == {kind: 1}
