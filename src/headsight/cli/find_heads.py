@@ -8,7 +8,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -117,6 +117,7 @@ def find_heads(
     from headsight.data.ref_sample import fingerprint
     from headsight.draw_heads import draw_selection
     from headsight.errors import InputError
+    from headsight.geometry.heatmaps import gaussian_taps
     from headsight.tasks.finding import Search, draw_samples
 
     rule = _rule(
@@ -124,8 +125,9 @@ def find_heads(
         num_low=taken, skip_layers=skip_layers,
     )  # fmt: skip
     reading: dict[str, Any] = {"views": views, "kernel": kernel, "sigma": sigma, "choice": choice}
-    checked: dict[str, Any] = {**reading, "query": query or "last_text"}
-    HeadSet(heads=(), model="", **checked)  # wrong words are an error before anything is loaded
+    for option, value in (("query", query), ("views", views), ("choice", choice)):
+        _check_choice(option, value, HeadSet)
+    gaussian_taps(kernel, sigma)  # refuses wrong ones before anything is loaded
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists. Choose another --out, or give --overwrite.")
     console = Console(stderr=True)
@@ -172,20 +174,25 @@ def find_heads(
 
 def _rule(preset: str, **changes: Any) -> SelectionRule:
     """The preset, with what was given besides."""
-    from typing import get_args, get_type_hints
-
     from headsight.attention.selection import PRESETS, SelectionRule
     from headsight.errors import InputError
 
     if preset not in PRESETS:
         raise InputError(f"--preset is '{preset}'; expected one of {', '.join(PRESETS)}.")
     given = {name: value for name, value in changes.items() if value is not None}
-    hints = get_type_hints(SelectionRule)
     for name, value in given.items():
-        if isinstance(value, str) and value not in (known := get_args(hints[name])):
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} is '{value}'; expected one of {', '.join(known)}.")
+        _check_choice(name, value, SelectionRule)
     return replace(PRESETS[preset], **given)
+
+
+def _check_choice(name: str, value: Any, holder: type) -> None:
+    """Pass if `value` is no word, or one of those that the field `name` of `holder` may be."""
+    from headsight.errors import InputError
+
+    if not isinstance(value, str) or value in (known := get_args(get_type_hints(holder)[name])):
+        return
+    option = name.replace("_", "-")
+    raise InputError(f"--{option} is '{value}'; expected one of {', '.join(known)}.")
 
 
 def _load(model: str, device: str) -> AttentiveVLM:
