@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Grounder", "load"]
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,27 +107,55 @@ class Grounder:
             CheckpointError: `heads` of another model, or no file of heads; a folder that holds no
                 segmenter.
         """
+        [found] = self.ground_each(
+            source, [words], constrain=constrain, heads=heads, masks=masks, segmenter=segmenter,
+            sam_prompt=sam_prompt, rec_box=rec_box,
+        )  # fmt: skip
+        return found
+
+    def ground_each(
+        self,
+        source: PictureSource | Picture,
+        words: Sequence[str],
+        *,
+        constrain: bool = False,
+        heads: HeadSet | Path | str | None = None,
+        masks: bool = False,
+        segmenter: Segmenter | Path | str | None = None,
+        sam_prompt: SamPrompt = "box",
+        rec_box: RecBox = "attention",
+    ) -> list[Detections]:
+        """The places of each of many expressions about one picture, which is read once for all.
+
+        The answers are those of `ground`, in the order of `words`.
+
+        Raises:
+            ImageError: the picture cannot be opened.
+            InputError: as for `ground`, of any of them.
+            CheckpointError: `heads` of another model, no file of heads, or no segmenter.
+        """
         picture = open_picture(source)
         if not masks and segmenter is None and (sam_prompt, rec_box) == ("box", "attention"):
             return self._find(picture, words, constrain=constrain, heads=heads)
         maker = self._mask_maker(segmenter, sam_prompt, rec_box, by_heads=heads is not None)
-        return maker.add(self._find(picture, words, constrain=constrain, heads=heads))
+        each = self._find(picture, words, constrain=constrain, heads=heads)
+        return [maker.add(found) for found in each]
 
     def _find(
         self,
         picture: Picture,
-        words: str,
+        words: Sequence[str],
         *,
         constrain: bool,
         heads: HeadSet | Path | str | None,
-    ) -> Detections:
-        from headsight.tasks.refer import ground
+    ) -> list[Detections]:
+        from headsight.tasks.refer import ground_each
 
         if heads is None:
-            return ground(self.vlm, picture, words, constrain=constrain)
+            return ground_each(self.vlm, picture, words, constrain=constrain)
         from headsight.attention.head_set import HeadSet
         from headsight.models.base import AttentiveVLM
-        from headsight.tasks.looking import ground_by_heads
+        from headsight.tasks.looking import ground_each_by_heads
 
         if not isinstance(self.vlm, AttentiveVLM):
             raise InputError(
@@ -134,7 +163,7 @@ class Grounder:
                 " the model itself, or leave heads out."
             )
         found = heads if isinstance(heads, HeadSet) else HeadSet.load(Path(heads))
-        return ground_by_heads(self.vlm, picture, words, found)
+        return ground_each_by_heads(self.vlm, picture, words, found)
 
     def _mask_maker(
         self,

@@ -11,6 +11,7 @@ import pytest
 
 import headsight
 from headsight.attention.head_set import HeadSet, model_fingerprint
+from headsight.attention.selection import SelectionRule
 from headsight.cli.main import main
 from headsight.cli.show import table
 from headsight.detections import Detections, Exchange
@@ -18,8 +19,9 @@ from headsight.errors import CheckpointError, InputError
 from headsight.geometry.masks import boxes_to_masks, mask_to_rle
 from headsight.grounder import Grounder
 from headsight.models.base import MODELS
+from headsight.models.image_views import ImageView
 from headsight.picture import Picture, open_picture
-from headsight.tasks.looking import discover, look
+from headsight.tasks.looking import Looks, discover, look, read_looks
 
 SAMPLE = Path(headsight.__file__).parent / "samples" / "astronaut.jpg"
 PROMPT = "Where is {words}? answer in [[x0,y0,x1,y1]] format."
@@ -67,6 +69,67 @@ def test_the_token_that_looks_can_be_chosen(grounder: Grounder, photo: Picture) 
     assert np.abs(last_word.maps - last_token.maps).max() > 1e-3
     # the words stand before what differs, and a full stop looks from another place
     assert np.abs(last_word.maps - alone.maps).max() > 1e-3
+
+
+def test_the_row_of_the_words_is_the_mean_of_their_tokens(
+    grounder: Grounder, photo: Picture
+) -> None:
+    """One word of one token: the mean is that token's row, and the words end there."""
+    asked = PROMPT.replace("{words}", "woman")
+    first, after = grounder.vlm.text_span(photo, asked, "woman")
+    assert after - first == 1
+    mean = look(grounder.vlm, photo, "woman", prompt=PROMPT, query="mean_text")
+    last = look(grounder.vlm, photo, "woman", prompt=PROMPT, query="last_text")
+    np.testing.assert_allclose(mean.maps, last.maps, atol=1e-7)
+    longer = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="mean_text")
+    assert np.abs(longer.maps - mean.maps).max() > 1e-3
+
+
+def test_expressions_about_a_picture_are_those_alone(
+    grounder: Grounder, photo: Picture, heads: HeadSet
+) -> None:
+    words = ("the woman", "the largest head", "the person on the left")
+    for used in (None, heads):
+        together = grounder.ground_each(photo, words, heads=used)
+        for one, expression in zip(together, words, strict=True):
+            alone = grounder.ground(photo, expression, heads=used)
+            assert one.boxes.tolist() == alone.boxes.tolist()
+            assert one.label_names == alone.label_names
+            assert [e.text for e in one.exchanges] == [e.text for e in alone.exchanges]
+            np.testing.assert_allclose(one.scores, alone.scores, rtol=1e-4)  # rounding of a batch
+    assert grounder.ground_each(photo, ()) == grounder.ground_each(photo, (), heads=heads) == []
+
+
+def blob(x: int, weight: float = 0.5) -> np.ndarray:
+    heat = np.full((4, 8), 0.001)
+    heat[1:3, x : x + 2] = weight / 4
+    return heat
+
+
+def looks_of(*maps: np.ndarray) -> Looks:
+    """One layer whose heads have these maps, over a picture of 80 x 40 px."""
+    view = ImageView((4, 8), np.arange(32), (0.0, 0.0, 80.0, 40.0))
+    return Looks(np.stack(maps)[None], view, np.ones((4, 8), bool))
+
+
+def test_fixed_and_greedy_heads() -> None:
+    """Head 0 looks left in two places, head 1 right in one: a greedy picture chooses head 1."""
+    looks = looks_of(blob(0) + blob(4, 0.1), blob(6))
+    rule = SelectionRule(skip_layers=0, tau=0.2)
+    fixed = HeadSet(heads=((0, 0),), model="", rule=rule, sigma=0.0)
+    chosen, heat = read_looks(looks, fixed)
+    assert chosen == ((0, 0),)
+    np.testing.assert_allclose(heat, looks.maps[0, 0])
+    chosen, heat = read_looks(looks, fixed.changed(choice="greedy"))
+    assert chosen == ((0, 1),)
+    np.testing.assert_allclose(heat, looks.maps[0, 1])
+
+
+def test_the_cells_of_a_box() -> None:
+    """Cells are 10 px; their centres are asked: 5, 15, 25 ... from 20 to 45 are two."""
+    truth = looks_of(blob(0)).truth(np.array([[20.0, 0, 45, 10], [70, 30, 80, 40]]))
+    assert np.argwhere(truth).tolist() == [[0, 2], [0, 3], [3, 7]]
+    assert not looks_of(blob(0)).truth(np.zeros((0, 4))).any()
 
 
 def test_discovery_counts_and_goes_on(grounder: Grounder, photo: Picture) -> None:
