@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["HeadRow", "HeadSet", "model_fingerprint"]
+__all__ = ["QUERIES", "HeadRow", "HeadSet", "Query", "model_fingerprint"]
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,7 +18,11 @@ from headsight.errors import CheckpointError, ConfigError
 from headsight.files import write_atomic
 
 SCHEMA = "headsight.head_set/1"
-Query = Literal["last_text", "last_prompt", "mean_text"]
+Query = Literal["last_text", "last_prompt", "mean_text", "answer"]
+"""Whose attention counts: that of the last token of the words, of the last one of the prompt, of
+all tokens of the words (their mean), or of the token after which the answer's first number comes.
+"""
+QUERIES: tuple[Query, ...] = get_args(Query)
 Views = Literal["global", "merged"]
 _RUN_SETTINGS = ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
 _SAMPLED = 64
@@ -59,7 +63,9 @@ class HeadSet:
     prompt: str = ""
     """Template that the words stood in."""
     query: Query = "last_text"
-    """Whose row: the last token of the words, of the prompt, or the mean over the words."""
+    """Whose row, see `Query`."""
+    opening: str = ""
+    """How the answer was begun, for the query "answer"."""
     views: Views = "global"
     """Grids that were looked at."""
     view_kind: str = "whole"

@@ -143,7 +143,7 @@ def _evaluate(
     from headsight.files import write_atomic
     from headsight.grounder import load
 
-    looking = chosen_heads(method, heads)
+    looking = chosen_heads(method, heads, model)
     head_set = None if looking is None else HeadSet.load(looking)
     refs = _read(data, split, images, with_masks=protocol == "segment")
     samples = _by_picture(refs.samples[:limit])

@@ -16,6 +16,7 @@ from headsight.cli import options
 
 if TYPE_CHECKING:
     from headsight.attention.head_set import HeadSet
+    from headsight.attention.selection import SelectionRule
     from headsight.attention.selection_counts import SelectionCounts
     from headsight.data.refs import RefSample
     from headsight.models.base import VLM
@@ -44,7 +45,12 @@ def find_heads(
     ] = None,
     query: Annotated[
         str | None,
-        typer.Option("--query", help="Token that looks: last_text (default) or last_prompt."),
+        typer.Option(
+            "--query", help="Token that looks: last_text, last_prompt, mean_text or answer."
+        ),
+    ] = None,
+    skip_layers: Annotated[
+        int | None, typer.Option("--skip-layers", help="First layers that are not candidates (2).")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
     device: options.Device = "auto",
@@ -58,9 +64,11 @@ def find_heads(
 
     Examples:
       headsight find-heads --model ./llava-1.5-7b --data refcoco/ --split train --out heads.json
-      headsight find-heads --data scenes/ --n 200 --out nano-heads.json
+      headsight find-heads --data scenes/ --n 500 --skip-layers 1 --out nano-heads.json
     """
-    from headsight.attention.head_set import HeadSet, model_fingerprint
+    from dataclasses import asdict, replace
+
+    from headsight.attention.head_set import QUERIES, HeadSet, model_fingerprint
     from headsight.attention.selection import PRESETS
     from headsight.cli.journalled import versions
     from headsight.draw_heads import draw_selection
@@ -69,20 +77,24 @@ def find_heads(
 
     if preset not in PRESETS:
         raise InputError(f"--preset is '{preset}'; expected one of {', '.join(PRESETS)}.")
-    if query not in (None, "last_text", "last_prompt"):
-        raise InputError(f"--query is '{query}'; expected last_text or last_prompt.")
+    if query not in (None, *QUERIES):
+        raise InputError(f"--query is '{query}'; expected one of {', '.join(QUERIES)}.")
+    rule = PRESETS[preset]
+    if skip_layers is not None:
+        rule = replace(rule, skip_layers=skip_layers)
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists. Choose another --out, or give --overwrite.")
     samples = _drawn(data, split, number, seed)
     vlm = load_vlm(model, device=device)
     if not isinstance(vlm, AttentiveVLM):
         raise InputError(f"The attention of '{model}' cannot be looked at. Load it from a folder.")
-    template, token = _question(vlm, prompt, query)
+    template, token, opening = _question(vlm, prompt, query)
     settings = {
-        "data": data, "split": split, "n": number, "seed": seed, "preset": preset,
-        "prompt": template, "query": token, "model": model_fingerprint(vlm.model),
+        "data": data, "split": split, "n": number, "seed": seed, "rule": asdict(rule),
+        "prompt": template, "query": token, "opening": opening,
+        "model": model_fingerprint(vlm.model),
     }  # fmt: skip
-    counts, failures = _count(vlm, samples, settings, output, preset=preset, quiet=quiet)
+    counts, failures = _count(vlm, samples, settings, output, rule=rule, quiet=quiet)
     selection = counts.selection()
     found = HeadSet.of(
         selection,
@@ -91,9 +103,11 @@ def find_heads(
         model_id=vlm.name,
         prompt=template,
         query=token,
+        opening=opening,
         seeds=(seed,),
         data=f"{data}:{split or ''}:{len(samples)}",
         versions=versions(),
+        **_reading(vlm, samples, template),
     )
     found.save(output)
     draw_selection(selection, found.heads).save(output.with_suffix(".png"))
@@ -123,18 +137,34 @@ def _drawn(data: str, split: str | None, number: int, seed: int) -> list[RefSamp
     return [named[i] for i in order]
 
 
-def _question(vlm: VLM, prompt: str | None, query: str | None) -> tuple[str, Any]:
-    """Our own models look from the end of the question that they were taught."""
+def _question(vlm: VLM, prompt: str | None, query: str | None) -> tuple[str, Any, str]:
+    """Template, token that looks, and how the answer begins.
+
+    Our own models are asked as they were taught, and look before they say the first number.
+    """
     from headsight.errors import InputError
-    from headsight.language.prompts import REFER
+    from headsight.language.dialects import DIALECTS
+    from headsight.language.dialects.opening import opening
     from headsight.models.base import NativeVLM
     from headsight.tasks.looking import PROMPT
 
     is_ours = not isinstance(vlm, NativeVLM)
-    template = prompt or (REFER[0].replace("{expr}", "{words}") if is_ours else PROMPT)
+    dialect = DIALECTS[vlm.dialect if isinstance(vlm, NativeVLM) else "headsight"]
+    token = query or ("answer" if is_ours else "last_text")
+    asks = is_ours or token == "answer"
+    template = prompt or (dialect.prompt("{words}") if asks else PROMPT)
     if "{words}" not in template:
         raise InputError(f"--prompt is {template!r}, but must hold {{words}}.")
-    return template, query or ("last_prompt" if is_ours and prompt is None else "last_text")
+    return template, token, opening(dialect) if token == "answer" else ""
+
+
+def _reading(vlm: Any, samples: list[RefSample], template: str) -> dict[str, Any]:
+    """How the maps are read: the boxes that tokens hold have sharp edges, which are kept."""
+    from headsight.tasks.looking import view_of
+
+    _, picture, _ = next(_opened(samples, [0], []))
+    kind = view_of(vlm, picture, template).kind
+    return {"view_kind": kind} | ({"kernel": 1, "sigma": 0.0} if kind == "regions" else {})
 
 
 def _count(
@@ -143,13 +173,12 @@ def _count(
     settings: dict[str, Any],
     output: Path,
     *,
-    preset: str,
+    rule: SelectionRule,
     quiet: bool,
 ) -> tuple[SelectionCounts, list[tuple[str, str]]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from headsight.attention.selection import PRESETS
     from headsight.attention.selection_counts import SelectionCounts
     from headsight.errors import InputError
     from headsight.files import write_atomic
@@ -165,9 +194,10 @@ def _count(
         steps = discover(
             vlm,
             rest,
-            rule=PRESETS[preset],
+            rule=rule,
             prompt=settings["prompt"],
             query=settings["query"],
+            opening=settings["opening"],
             counts=counts,
         )
         for step, (name, so_far, error) in enumerate(steps, start=1):

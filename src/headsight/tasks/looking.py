@@ -6,17 +6,16 @@ One prefill a question, no training and no answer text. The heads are found once
 
 from __future__ import annotations
 
-__all__ = ["Looks", "discover", "ground_by_heads", "look"]
+__all__ = ["Looks", "discover", "ground_by_heads", "look", "view_of"]
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from headsight.attention.head_set import HeadSet, model_fingerprint
+from headsight.attention.head_set import HeadSet, Query, model_fingerprint
 from headsight.attention.localization import fuse_maps, valid_cells
 from headsight.attention.selection import PRESETS, SelectionRule
 from headsight.attention.selection_counts import SelectionCounts
@@ -24,25 +23,25 @@ from headsight.detections import Detections, Exchange
 from headsight.errors import HeadsightError, InputError
 from headsight.geometry.heatmaps import map_to_box
 from headsight.language.prompts import clean_expression
-from headsight.models.base import AttentiveVLM
-from headsight.models.image_views import ImageView
+from headsight.models.base import AttentiveVLM, RegionVLM
+from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture
 
 PROMPT = "{words}."
 """What the model reads by default: the words with a full stop (the paper's form)."""
-Query = Literal["last_text", "last_prompt"]
 
 
 @dataclass(frozen=True, eq=False)
 class Looks:
-    """Attention of one question's last token on the view of the whole picture."""
+    """Attention of one question on the view of the whole picture."""
 
     maps: Float[NDArray[np.float64], "layers heads h w"]
-    """True shares of attention; 0 where a cell has no token."""
-    view: ImageView
+    """True shares of attention; 0 where a cell has no token. That of tokens which hold a region is
+    spread over it."""
+    view: ImageView | RegionView
     """Where the cells lie."""
     valid: Bool[NDArray[np.bool_], "h w"]
-    """Cells that have a token and show some of the picture."""
+    """Cells that have a token and show some of the picture; all cells of a canvas of regions."""
 
 
 def look(
@@ -52,6 +51,7 @@ def look(
     *,
     prompt: str = PROMPT,
     query: Query = "last_text",
+    opening: str = "",
 ) -> Looks:
     """Where every attention head looks from one token of the question.
 
@@ -60,8 +60,10 @@ def look(
         picture: where to look.
         words: what to look for.
         prompt: template of the question, with {words}.
-        query: the token: the last of the words and what ends them ("last_text", the paper's), or
-            the last that the model reads before it answers ("last_prompt").
+        query: the token: the last of the words and what ends them ("last_text", the paper's), the
+            last that the model reads before it answers ("last_prompt"), the last of the answer's
+            `opening` ("answer"), or the mean over all of the words ("mean_text").
+        opening: how every answer of the model begins, see `headsight.language.dialects.opening`.
 
     Raises:
         InputError: no words, or a model whose image tokens have no place in the picture.
@@ -71,17 +73,31 @@ def look(
 
     expression = clean_expression(words)
     asked = prompt.replace("{words}", expression)
-    view = vlm.views(picture, asked)[0]
-    row = -1
-    if query == "last_text":
+    view = view_of(vlm, picture, asked)
+    rows: tuple[int, ...] = (-1,)
+    if query in ("last_text", "mean_text"):
         is_whole = asked.startswith(expression)  # then the full stop belongs to the words
-        row = vlm.text_span(picture, asked, asked if is_whole else expression)[1] - 1
+        first, after = vlm.text_span(picture, asked, asked if is_whole else expression)
+        rows = tuple(range(first, after)) if query == "mean_text" else (after - 1,)
+    written = opening if query == "answer" else ""
     with HeadLab(vlm.model) as lab:
         columns = tuple(view.positions.tolist())
-        kept = lab.capture(vlm.prepare(picture, asked), Rows((row,), columns=columns))
-    rows = kept["rows"][0, :, :, 0].double().cpu().numpy()  # (L, H, cells)
-    maps = rows.reshape(*rows.shape[:2], *view.grid_hw)
-    return Looks(maps, view, valid_cells(view, picture.image_wh))
+        inputs = vlm.prepare(picture, asked, written=written)
+        kept = lab.capture(inputs, Rows(rows, columns=columns))
+    weights = kept["rows"][0].double().mean(2).cpu().numpy()  # (L, H, tokens)
+    if isinstance(view, RegionView):
+        return Looks(view.lay(weights), view, np.ones(view.grid_hw, bool))
+    return Looks(view.lay(weights), view, valid_cells(view, picture.image_wh))
+
+
+def view_of(vlm: AttentiveVLM, picture: Picture, asked: str) -> ImageView | RegionView:
+    """Where the image tokens of a question look: the boxes they hold, or the whole picture's grid.
+
+    Raises:
+        InputError: image tokens without a place in the picture.
+    """
+    regions = vlm.regions(picture, asked) if isinstance(vlm, RegionVLM) else None
+    return regions or vlm.views(picture, asked)[0]
 
 
 def ground_by_heads(vlm: AttentiveVLM, picture: Picture, words: str, heads: HeadSet) -> Detections:
@@ -94,11 +110,11 @@ def ground_by_heads(vlm: AttentiveVLM, picture: Picture, words: str, heads: Head
         CheckpointError: the heads were found in another model or with another prompt.
         InputError: no words, or a model whose image tokens have no place in the picture.
     """
-    query: Query = "last_prompt" if heads.query == "last_prompt" else "last_text"
     heads.require(
-        model=model_fingerprint(vlm.model), prompt=heads.prompt, query=query, views="global"
+        model=model_fingerprint(vlm.model), prompt=heads.prompt, query=heads.query, views="global"
     )
-    looks = look(vlm, picture, words, prompt=heads.prompt or PROMPT, query=query)
+    prompt = heads.prompt or PROMPT
+    looks = look(vlm, picture, words, prompt=prompt, query=heads.query, opening=heads.opening)
     chosen = np.stack([looks.maps[layer, head] for layer, head in heads.heads])
     heat = fuse_maps(chosen, kernel=heads.kernel, sigma=heads.sigma, valid=looks.valid)
     found = map_to_box(heat, looks.view.region, image_wh=picture.image_wh, valid=looks.valid)
@@ -120,7 +136,7 @@ def ground_by_heads(vlm: AttentiveVLM, picture: Picture, words: str, heads: Head
         np.zeros(len(boxes), np.int64),
         (label,),
         picture.image_wh,
-        exchanges=(Exchange((heads.prompt or PROMPT).replace("{words}", label), "", reading),),
+        exchanges=(Exchange(prompt.replace("{words}", label), "", reading),),
         picture=picture,
     )
 
@@ -132,6 +148,7 @@ def discover(
     rule: SelectionRule = PRESETS["paper"],
     prompt: str = PROMPT,
     query: Query = "last_text",
+    opening: str = "",
     counts: SelectionCounts | None = None,
 ) -> Iterator[tuple[str, SelectionCounts, HeadsightError | None]]:
     """Count which heads look at what the words name, sample after sample; no map is kept.
@@ -142,6 +159,7 @@ def discover(
         rule: how heads are chosen.
         prompt: see `look`.
         query: see `look`.
+        opening: see `look`.
         counts: of an earlier run, to go on from.
 
     Yields:
@@ -150,7 +168,7 @@ def discover(
     for name, picture, words in samples:
         error = None
         try:
-            looks = look(vlm, picture, words, prompt=prompt, query=query)
+            looks = look(vlm, picture, words, prompt=prompt, query=query, opening=opening)
             if counts is None:
                 layers, heads = looks.maps.shape[:2]
                 counts = SelectionCounts(layers, heads, rule)
