@@ -46,7 +46,7 @@ def ground(
     from headsight.cli.method import chosen_heads
     from headsight.language.prompts import clean_expression
 
-    looking = chosen_heads(method, heads)
+    looking = chosen_heads(method, heads, model)
     expression = clean_expression(words)  # wrong words are an error before anything is loaded
     answer_pictures(
         pictures,
