@@ -72,7 +72,7 @@ def test_what_is_written(find: Callable, tmp_path: Path) -> None:
     assert len(found.heads) == 2
     assert (found.seeds, found.kernel, found.rule.tau) == ((4, 5), 5, 0.1)
     assert found.rule.skip_layers == 1
-    assert (found.view_kind, found.model_id, found.query) == ("whole", "nano", "last_prompt")
+    assert (found.view_kind, found.model_id, found.query) == ("regions", "nano", "answer")
     assert found.data.startswith("refs.jsonl ")
     assert {"headsight", "torch", "transformers"} == found.versions.keys()
     for row in found.table:
@@ -104,7 +104,7 @@ def test_the_data_is_told_by_its_hash(find: Callable, tmp_path: Path) -> None:
         (("--criteria", "odd"), "--criteria is 'odd'; expected one of both, sum, entropy"),
         (("--weighting", "odd"), "expected one of area, mass"),
         (("--sum-filter", "odd"), "--sum-filter is 'odd'; expected one of mean, per_sample"),
-        (("--query", "odd"), "expected one of last_text, last_prompt, mean_text"),
+        (("--query", "odd"), "expected one of last_text, last_prompt, mean_text, answer"),
         (("--views", "odd"), "expected one of global, merged"),
         (("--choice", "odd"), "expected one of fixed, greedy"),
         (("--tau", "7"), "tau is 7.0"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headsight.attention.selection import SelectionRule
+from headsight.attention.selection import SelectionRule, head_statistics
 from headsight.attention.selection_counts import (
     SelectionCounts,
     frequency_spread,
@@ -49,7 +49,8 @@ def alone(draw: Any, rule: SelectionRule) -> SelectionCounts:
     counts = SelectionCounts(2, 3, rule)
     for index in draw:
         it = looks(int(index))
-        counts.add(it.maps, valid=it.valid, truth=it.truth(sample(0).boxes))
+        truth = it.truth(sample(0).boxes)
+        counts.add_statistics(head_statistics(it.maps, rule, valid=it.valid, truth=truth))
     return counts
 
 

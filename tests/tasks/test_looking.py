@@ -16,10 +16,11 @@ from headsight.cli.main import main
 from headsight.cli.show import table
 from headsight.detections import Detections, Exchange
 from headsight.errors import CheckpointError, InputError
+from headsight.geometry.boxes import box_iou
 from headsight.geometry.masks import boxes_to_masks, mask_to_rle
 from headsight.grounder import Grounder
 from headsight.models.base import MODELS
-from headsight.models.image_views import ImageView
+from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture, open_picture
 from headsight.tasks.looking import Looks, discover, look, read_looks
 
@@ -49,26 +50,32 @@ def heads(grounder: Grounder, photo: Picture) -> HeadSet:
     )
 
 
-def test_maps_are_true_shares_of_attention_on_the_cells_that_have_a_token(
+def test_maps_are_true_shares_of_attention_on_what_the_tokens_hold(
     grounder: Grounder, photo: Picture
 ) -> None:
     looks = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
     config = grounder.vlm.model.config
-    assert looks.maps.shape == (config.num_hidden_layers, config.num_attention_heads, 24, 24)
-    assert looks.valid.sum() == 48
-    assert (looks.maps[..., ~looks.valid] == 0).all()
+    assert isinstance(looks.view, RegionView)
+    assert len(looks.view.positions) == 48
+    assert looks.maps.shape == (config.num_hidden_layers, config.num_attention_heads, 96, 96)
+    assert looks.valid.all()
     sums = looks.maps.sum((-2, -1))
     assert sums.min() > 0
     assert sums.max() < 1  # some of it falls on the text
+    # the picture is of one head, whose box the likeliest token holds
+    true = np.array([[160, 24, 297, 179]], float)
+    assert box_iou(looks.view.regions, true).max() > 0.6
 
 
 def test_the_token_that_looks_can_be_chosen(grounder: Grounder, photo: Picture) -> None:
     last_word = look(grounder.vlm, photo, "the woman", prompt=PROMPT)
     last_token = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
     alone = look(grounder.vlm, photo, "the woman")
+    all_words = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="mean_text")
     assert np.abs(last_word.maps - last_token.maps).max() > 1e-3
     # the words stand before what differs, and a full stop looks from another place
     assert np.abs(last_word.maps - alone.maps).max() > 1e-3
+    assert np.abs(all_words.maps - last_word.maps).max() > 1e-3
 
 
 def test_the_row_of_the_words_is_the_mean_of_their_tokens(
@@ -233,11 +240,13 @@ def test_the_commands(tmp_path: Path, sam_folder: Path, capsys: pytest.CaptureFi
     rows = [{**record, "sent": words} for words in ("the woman", "the largest head", "the face")]
     data, out = tmp_path / "refs.jsonl", tmp_path / "heads.json"
     data.write_text("\n".join(map(json.dumps, rows)))
-    words = ("find-heads", "--data", data, "--n", 3, "--out", out, "--quiet")
+    words = ("find-heads", "--data", data, "--n", 3, "--skip-layers", 1, "--out", out, "--quiet")
     code, told, error = run(*words)
     assert code == 0, error
     assert "heads of layer, head" in told
-    assert HeadSet.load(out).query == "last_prompt"
+    found = HeadSet.load(out)
+    assert (found.query, found.opening, found.view_kind) == ("answer", "[[", "regions")
+    assert (found.kernel, found.sigma, found.rule.skip_layers) == (1, 0, 1)
     assert out.with_suffix(".png").stat().st_size > 3000
     assert not out.with_name("heads.json.state").exists()
     assert "Choose another --out" in run(*words)[2]

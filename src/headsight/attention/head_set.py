@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Choice", "HeadRow", "HeadSet", "Query", "Views", "model_fingerprint"]
+__all__ = ["QUERIES", "Choice", "HeadRow", "HeadSet", "Query", "Views", "model_fingerprint"]
 
 import hashlib
 import json
@@ -20,10 +20,14 @@ from headsight.errors import CheckpointError, ConfigError
 from headsight.files import write_atomic
 
 SCHEMA = "headsight.head_set/1"
-Query = Literal["last_text", "last_prompt", "mean_text"]
+Query = Literal["last_text", "last_prompt", "mean_text", "answer"]
+"""Whose attention counts: that of the last token of the words, of the last one of the prompt, of
+all tokens of the words (their mean), or of the token after which the answer's first number comes.
+"""
+QUERIES: tuple[Query, ...] = get_args(Query)
 Views = Literal["global", "merged"]
 Choice = Literal["fixed", "greedy"]
-_CHOICES = {"query": get_args(Query), "views": get_args(Views), "choice": get_args(Choice)}
+_CHOICES = {"query": QUERIES, "views": get_args(Views), "choice": get_args(Choice)}
 _RUN_SETTINGS = ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
 _SAMPLED = 64
 
@@ -65,7 +69,9 @@ class HeadSet:
     prompt: str = ""
     """Template that the words stood in."""
     query: Query = "last_text"
-    """Whose row: the last token of the words, of the prompt, or the mean over the words."""
+    """Whose row, see `Query`."""
+    opening: str = ""
+    """How the answer was begun, for the query "answer"."""
     views: Views = "global"
     """Grids that were looked at."""
     view_kind: str = "whole"

@@ -163,7 +163,7 @@ def _evaluate(
     from headsight.files import write_atomic
     from headsight.grounder import load
 
-    looking = chosen_heads(method, heads)
+    looking = chosen_heads(method, heads, model)
     head_set = None if looking is None else HeadSet.load(looking).changed(**reading)
     if looking is None and any(value is not None for value in reading.values()):
         raise InputError("--k, --choice, --kernel and --sigma read attention heads: give --heads.")

@@ -76,11 +76,11 @@ def find_heads(
     query: Annotated[
         str | None,
         typer.Option(
-            "--query", help="Token that looks: last_text (paper), last_prompt, mean_text."
+            "--query", help="Token that looks: last_text (paper), last_prompt, mean_text, answer."
         ),
     ] = None,
-    kernel: Annotated[int, typer.Option("--kernel", help="Cells of the smoothing; 1: none.")] = 7,
-    sigma: Annotated[float, typer.Option("--sigma", help="Of the smoothing, in cells.")] = 1.0,
+    kernel: options.Kernel = None,
+    sigma: options.Sigma = None,
     choice: Annotated[
         str,
         typer.Option("--choice", help="fixed heads, or greedy: those each picture would choose."),
@@ -98,6 +98,7 @@ def find_heads(
 
     Examples:
       headsight find-heads --model ./llava-1.5-7b --data refcoco/ --split train --out heads.json
+      headsight find-heads --data scenes/ --n 500 --skip-layers 1 --out nano-heads.json
       headsight find-heads --model ./my-vlm --data instances_val2017.json --n 200 --out heads.json
       headsight find-heads --model ./my-vlm --data refcoco/ --trials 5 --preset robust --out h.json
     """
@@ -108,9 +109,10 @@ def find_heads(
     from headsight.cli.head_samples import read_samples
     from headsight.cli.head_search import (
         beside,
+        contact_sheet,
         run_search,
+        seen_kind,
         state_path,
-        with_sheet,
         write_picture,
     )
     from headsight.cli.journalled import versions
@@ -124,10 +126,9 @@ def find_heads(
         preset, criteria=criteria, tau=tau, sum_filter=sum_filter, weighting=weighting,
         num_low=taken, skip_layers=skip_layers,
     )  # fmt: skip
-    reading: dict[str, Any] = {"views": views, "kernel": kernel, "sigma": sigma, "choice": choice}
     for option, value in (("query", query), ("views", views), ("choice", choice)):
         _check_choice(option, value, HeadSet)
-    gaussian_taps(kernel, sigma)  # refuses wrong ones before anything is loaded
+    gaussian_taps(kernel or 1, sigma or 0)  # refuses wrong ones before anything is loaded
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists. Choose another --out, or give --overwrite.")
     console = Console(stderr=True)
@@ -140,12 +141,14 @@ def find_heads(
         vlm = _load(model, device)
         question = _question(vlm, prompt, query, views)
         drawn = [samples[index] for index in search.order]
-        found_with = reading | {
+        found_with: dict[str, Any] = {
             "model": model_fingerprint(vlm.model),
             "model_id": vlm.name,
             "revision": str(getattr(vlm.model.config, "_commit_hash", None) or ""),
             "prompt": question.prompt,
             "query": question.query,
+            "opening": question.opening,
+            "views": views,
             "seeds": tuple(seed + trial for trial in range(trials)),
             "data": f"{name} {fingerprint(drawn)}",
             "versions": versions(),
@@ -153,15 +156,26 @@ def find_heads(
         settings = {"n": number, "rule": vars(rule), **found_with}
         run_search(vlm, samples, search, question, settings, output, progress)
     selection, std = _summed(search.selections)
-    found = HeadSet.of(selection, k=keep, frequency_std=std, **found_with)
+    kind = seen_kind(vlm, question, drawn)
+    if kind == "regions" and kernel is None and sigma is None:
+        kernel, sigma = 1, 0.0  # the boxes that tokens hold have sharp edges, which are kept
+    found = HeadSet.of(
+        selection,
+        k=keep,
+        frequency_std=std,
+        view_kind=kind,
+        kernel=7 if kernel is None else kernel,
+        sigma=1.0 if sigma is None else sigma,
+        choice=choice,
+        **found_with,
+    )
     if not found.heads:
         raise InputError(
             "No head qualifies: every map is flat, or every head looks at one place. Use more"
             " expressions, or --preset paper."
         )
-    found, sheet = with_sheet(vlm, found, drawn)
     write_picture(output.with_suffix(".png"), draw_selection(selection, found.heads, std))
-    write_picture(beside(output, "-maps.png"), sheet)
+    write_picture(beside(output, "-maps.png"), contact_sheet(vlm, found, drawn))
     found.save(output)
     state_path(output).unlink(missing_ok=True)
     for key, message in search.failures:
@@ -206,20 +220,24 @@ def _load(model: str, device: str) -> AttentiveVLM:
 
 
 def _question(vlm: VLM, prompt: str | None, query: str | None, views: str) -> Question:
-    """Our own models look from the end of the question that they were taught."""
+    """Our own models are asked as they were taught, and look before they say the first number."""
     from headsight.errors import InputError
-    from headsight.language.prompts import REFER
+    from headsight.language.dialects import DIALECTS
+    from headsight.language.dialects.opening import opening
     from headsight.models.base import NativeVLM
     from headsight.tasks.finding import Question
     from headsight.tasks.looking import PROMPT
 
     is_ours = not isinstance(vlm, NativeVLM)
-    template = prompt or (REFER[0].replace("{expr}", "{words}") if is_ours else PROMPT)
+    dialect = DIALECTS[vlm.dialect if isinstance(vlm, NativeVLM) else "headsight"]
+    token: Any = query or ("answer" if is_ours else "last_text")
+    asks = is_ours or token == "answer"
+    template = prompt or (dialect.prompt("{words}") if asks else PROMPT)
     if "{words}" not in template:
         raise InputError(f"--prompt is {template!r}, but must hold {{words}}.")
-    token: Any = query or ("last_prompt" if is_ours and prompt is None else "last_text")
+    begun = opening(dialect) if token == "answer" else ""
     chosen: Any = views
-    return Question(prompt=template, query=token, views=chosen)
+    return Question(prompt=template, query=token, opening=begun, views=chosen)
 
 
 def _summed(selections: list[Selection]) -> tuple[Selection, Any]:

@@ -12,7 +12,7 @@ from headsight.errors import CheckpointError, InputError
 from headsight.language.answer import Answer
 from headsight.language.spec import CodecSpec
 from headsight.models.checkpoints import HUB_ID, refuse_pickle
-from headsight.models.image_views import ImageView
+from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "VLM",
     "AttentiveVLM",
     "NativeVLM",
+    "RegionVLM",
     "Reply",
     "connect_vlm",
     "load_vlm",
@@ -90,8 +91,11 @@ class AttentiveVLM(VLM, Protocol):
         """The transformers model itself."""
         ...
 
-    def prepare(self, picture: Picture, prompt: str) -> dict[str, Any]:
-        """What `model` is called with, by argument name; batch 1."""
+    def prepare(self, picture: Picture, prompt: str, *, written: str = "") -> dict[str, Any]:
+        """What `model` is called with, by argument name; batch 1.
+
+        `written` is how its answer begins, as if it had written that already.
+        """
         ...
 
     def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
@@ -104,6 +108,15 @@ class AttentiveVLM(VLM, Protocol):
 
     def text_span(self, picture: Picture, prompt: str, words: str | None = None) -> tuple[int, int]:
         """First token of `words` (the prompt where None) in the sequence, and the one behind."""
+        ...
+
+
+@runtime_checkable
+class RegionVLM(AttentiveVLM, Protocol):
+    """A model whose image tokens may hold a box each, rather than a cell of a grid."""
+
+    def regions(self, picture: Picture, prompt: str) -> RegionView | None:
+        """What each image token of `prepare` holds; None of tokens that are plain cells."""
         ...
 
 

@@ -24,6 +24,7 @@ from headsight.language.spec import CodecSpec
 from headsight.models.base import MAX_NEW_TOKENS, Reply
 from headsight.models.checkpoints import HUB_ID, bars_on_terminals_only
 from headsight.models.families import Family, Inputs, find_family
+from headsight.models.families.family import begun
 from headsight.models.families.stills import processor_from_folder
 from headsight.models.families.unknown import UnknownFamily
 from headsight.models.greedy import Filters, GreedyChoice, GreedyWriter
@@ -112,13 +113,16 @@ class TransformersVLM:
             reply.text, picture.image_wh, seen_wh=seen_wh, mode=mode, prompt=reply.prompt
         )
 
-    def prepare(self, picture: Picture, prompt: str) -> Inputs:
+    def prepare(self, picture: Picture, prompt: str, *, written: str = "") -> Inputs:
         """What the model is called with (`model(**inputs)`), on its device and in its dtype.
+
+        `written` is how its answer begins, as if it had written that already.
 
         Raises:
             InputError: an empty prompt, or a picture or prompt that the processor refuses.
         """
-        return self._to_model(self._inputs(picture, prompt))
+        inputs = self._inputs(picture, prompt)
+        return self._to_model(begun(self.processor.tokenizer, inputs, written))
 
     def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
         """Where each image token of `prepare(picture, prompt)` looks, the whole picture first.

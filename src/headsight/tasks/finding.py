@@ -39,6 +39,7 @@ class Question:
 
     prompt: str = PROMPT
     query: Query = "last_text"
+    opening: str = ""
     views: Views = "global"
 
 
@@ -178,6 +179,7 @@ def search_heads(
                 sample.text,
                 prompt=how.prompt,
                 query=how.query,
+                opening=how.opening,
                 views=how.views,
             )
         except (ImageError, InputError) as error:
