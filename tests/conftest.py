@@ -114,3 +114,42 @@ def run(
         return Ran(left.value.code, caught.out, caught.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def sam_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SAM of random weights, as save_pretrained writes it; what it draws means nothing."""
+    import torch
+    import transformers
+
+    trio = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.SamConfig(
+        vision_config=transformers.SamVisionConfig(
+            **trio,
+            output_channels=16,
+            image_size=32,
+            patch_size=8,
+            window_size=2,
+            global_attn_indexes=[0],
+            num_pos_feats=8,
+            mlp_dim=16,
+        ),
+        prompt_encoder_config=transformers.SamPromptEncoderConfig(
+            hidden_size=16, image_size=32, patch_size=8, mask_input_channels=8
+        ),
+        mask_decoder_config=transformers.SamMaskDecoderConfig(
+            **{**trio, "num_hidden_layers": 2}, mlp_dim=16, iou_head_hidden_dim=16
+        ),
+    )
+    folder = tmp_path_factory.mktemp("sams") / "sam-tiny"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = transformers.SamModel(config)
+        for weight in model.parameters():  # large enough that boxes and pixels matter
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=1.5 * weight[0].numel() ** -0.5)
+    model.save_pretrained(folder)
+    transformers.SamImageProcessorPil(
+        size={"longest_edge": 32}, pad_size={"height": 32, "width": 32}
+    ).save_pretrained(folder)
+    return folder

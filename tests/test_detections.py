@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from dataclasses import FrozenInstanceError, replace
@@ -17,6 +18,7 @@ from PIL import Image
 from headsight.detections import Detections, Exchange
 from headsight.errors import AnnotationError, InputError, MissingExtraError
 from headsight.export import mask_to_rle, rle_to_mask
+from headsight.geometry.region_maps import RegionMap
 from headsight.geometry.rotations import ypr_to_matrix
 from headsight.picture import Picture
 
@@ -37,11 +39,11 @@ def two(**changes: Any) -> Detections:
     return replace(made, **changes)
 
 
-def full() -> Detections:
+def full(**changes: Any) -> Detections:
     masks = np.zeros((2, 90, 100), bool)
     masks[0, 20:80, 10:50] = True
     keypoints = np.array([[[1.0, 2.0, 2.0], [0.0, 0.0, 0.0]], [[3.5, 4.0, 1.0], [5.0, 6.0, 2.0]]])
-    return two(masks=masks, keypoints=keypoints)
+    return two(masks=masks, keypoints=keypoints, **changes)
 
 
 def test_poses() -> None:
@@ -228,8 +230,61 @@ def test_to_coco() -> None:
     assert "head_pose" not in unread
     assert "rotation" not in unread
     assert read["keypoints"] == [1, 2, 2, 0, 0, 0]
-    assert sum(read["segmentation"]["counts"][1::2]) == 40 * 60
+    assert rle_to_mask(read["segmentation"]).sum() == read["area"] == 40 * 60
+    assert "mask_kind" not in read
     json.dumps([read, unread], allow_nan=False)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+def test_masks_in_coco_as_its_own_tools_read_them() -> None:
+    coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
+    from pycocotools.cocoeval import COCOeval
+
+    found = full(attributes={"mask_kind": ("segmenter", "coarse-box")})
+    assert found.masks is not None
+    results = json.loads(json.dumps(found.to_coco(image_id=7)))
+    assert [r["mask_kind"] for r in results] == ["segmenter", "coarse-box"]
+    truth = coco.COCO()
+    truth.dataset = {
+        "info": {},
+        "images": [{"id": 7, "width": 100, "height": 90}],
+        "categories": [{"id": 1, "name": "head"}, {"id": 2, "name": "hat"}],
+        "annotations": [{**r, "id": n, "iscrowd": 0} for n, r in enumerate(results[:1], 1)],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        read = truth.loadRes([dict(r) for r in results])
+        judged = COCOeval(truth, read, "segm")
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+    for annotation, mask in zip(read.dataset["annotations"], found.masks, strict=True):
+        np.testing.assert_array_equal(read.annToMask(annotation).astype(bool), mask)
+    assert judged.stats[0] == pytest.approx(1)
+
+
+def test_masks_in_json_are_one_short_string() -> None:
+    place = full().to_dict()["places"][0]
+    assert place["mask"]["size"] == [90, 100]
+    assert isinstance(place["mask"]["counts"], str)
+    assert len(json.dumps(place["mask"])) < 200
+    np.testing.assert_array_equal(rle_to_mask(place["mask"]), full().masks[0])
+
+
+def test_which_masks_are_coarse() -> None:
+    kinds = {"mask_kind": ("coarse-attention", "segmenter")}
+    assert full(attributes=kinds).is_coarse.tolist() == [True, False]
+    assert full().is_coarse.tolist() == [False, False]
+    assert Detections.empty((9, 9)).is_coarse.shape == (0,)
+    assert repr(full(attributes=kinds)).splitlines()[2].endswith("  2400 px (coarse)")
+    assert repr(full()).splitlines()[2].endswith("  2400 px")
+
+
+def test_the_map_is_neither_compared_nor_saved() -> None:
+    looked = full(heat=RegionMap(np.eye(2), (0.0, 0.0, 100.0, 90.0)))
+    assert looked == full()
+    assert looked[0].heat is looked.heat
+    assert looked.to_dict() == full().to_dict()
 
 
 @settings(max_examples=50)
@@ -259,6 +314,8 @@ def test_to_supervision() -> None:
     assert found.data["class_name"].tolist() == ["head", "hat"]
     np.testing.assert_allclose(found.data["ypr_deg"][0], [30, -10, 5], atol=1e-9)
     assert found.mask.sum() == 40 * 60
+    assert found.data["reading"].tolist() == ["strict", None]
+    assert found[found.data["sure"] == 0.5].mask.sum() == 40 * 60
     assert len(found[found.confidence > 0.5]) == 1
     assert len(Detections.empty((9, 9)).to_supervision()) == 0
 

@@ -208,3 +208,70 @@ def test_fit_to_screen() -> None:
     assert fit_to_screen(grey((8000, 2))).size == (1600, 1)
     image = grey((1000, 700))
     assert fit_to_screen(image) is image
+
+
+def block(rows: slice, columns: slice) -> np.ndarray:
+    mask = np.zeros((200, 200), bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def masked(*masks: np.ndarray, kind: str = "segmenter", **more: Any) -> Detections:
+    number = len(masks)
+    return heads(
+        [[0, 0, 1, 1]] * number,  # a box out of the way
+        masks=np.stack(masks),
+        attributes={"mask_kind": (kind,) * number},
+        **more,
+    )
+
+
+def test_a_mask_of_a_segmenter_is_tinted_within_its_outline() -> None:
+    drawn = draw(grey(), masked(block(slice(60, 140), slice(50, 150))), chips=False)
+    pixels, color = np.asarray(drawn), ImageColor.getrgb(COLORS[0])
+    assert (pixels[60, 50:150] == color).all()
+    assert (pixels[60:140, 149] == color).all()
+    inside = pixels[65:135, 55:145].reshape(-1, 3)
+    assert (inside == inside[0]).all()  # one tint, through which the picture shows
+    assert GREY[2] < inside[0, 2] < color[2]
+    assert pixels[59, 50:150].sum() < pixels[30, 50:150].sum()  # a dark rim
+    touched = changed(grey(), drawn)
+    assert not touched[:58, 10:].any()
+    assert not touched[142:].any()
+
+
+def test_a_coarse_mask_is_hatched_and_has_no_outline() -> None:
+    mask = block(slice(60, 140), slice(50, 150))
+    coarse = draw(grey(), masked(mask, kind="coarse-box"), chips=False)
+    pixels = np.asarray(coarse)[60:140, 50:150].reshape(-1, 3)
+    assert len(np.unique(pixels, axis=0)) == 2  # stripes and what is between them
+    np.testing.assert_array_equal(changed(grey(), coarse)[10:, 10:], mask[10:, 10:])
+
+
+@pytest.mark.parametrize("kind", ["coarse-box", "coarse-attention"])
+def test_the_label_says_that_a_mask_is_coarse(kind: str) -> None:
+    box, mask = [[20, 60, 180, 160]], block(slice(60, 160), slice(20, 180))[None]
+    plain = heads(box, masks=mask, label_names=("cup",))
+    coarse = heads(box, masks=mask, label_names=("cup",), attributes={"mask_kind": (kind,)})
+    widths = []
+    for found in (plain, coarse):
+        canvas = grey()
+        draw_chips(canvas, found, found.boxes, ["#00ff00"])
+        widths.append(int(chip_regions(canvas, "#00ff00").any(0).sum()))
+    assert widths[1] > widths[0] + 40  # more words on the chip
+
+
+def test_masks_of_one_name_have_a_colour_each() -> None:
+    left, right = block(slice(60, 140), slice(20, 90)), block(slice(60, 140), slice(90, 160))
+    drawn = np.asarray(draw(grey(), masked(left, right), chips=False))
+    assert (drawn[60, 50] == ImageColor.getrgb(COLORS[0])).all()
+    assert (drawn[60, 120] == ImageColor.getrgb(COLORS[1])).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (100, 100), (400, 390)])
+@pytest.mark.parametrize("kind", ["segmenter", "coarse-box"])
+def test_masks_on_another_size_of_the_picture(size: tuple[int, int], kind: str) -> None:
+    whole = np.ones((200, 200), bool)
+    drawn = draw(grey(size), masked(whole, ~whole, kind=kind), chips=False)
+    assert drawn.size == size
+    assert changed(grey(size), drawn).mean() > 0.9  # the empty mask adds nothing

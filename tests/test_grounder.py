@@ -13,8 +13,11 @@ from PIL import Image
 
 import headsight
 from headsight.errors import CheckpointError, ImageError, InputError
+from headsight.geometry.masks import mask_to_box
 from headsight.grounder import Grounder
 from headsight.models.base import MODELS
+from headsight.models.sam import SamSegmenter
+from headsight.models.segmenters import load_segmenter
 
 
 def test_every_source_gives_the_same(vlm, photo: Path) -> None:
@@ -47,6 +50,41 @@ def test_what_comes_out_converts_itself(vlm, photo: Path) -> None:
     assert found.draw().size == (1000, 500)
 
 
+def test_masks(vlm, photo: Path, sam_folder: Path) -> None:
+    grounder = Grounder(vlm)
+    assert grounder.ground(photo, "two cups").masks is None
+    coarse = grounder.ground(photo, "two cups", masks=True)
+    assert coarse.masks.sum((1, 2)).tolist() == [40_000, 10_000]
+    assert coarse.is_coarse.all()
+    fine = grounder.ground(photo, "two cups", segmenter=sam_folder)  # implies masks
+    assert not fine.is_coarse.any()
+    assert fine.attributes["mask_by"] == ("sam-tiny", "sam-tiny")
+    boxes = grounder.ground(photo, "two cups", segmenter=sam_folder, rec_box="sam").boxes
+    np.testing.assert_array_equal(boxes, mask_to_box(fine.masks))
+    assert headsight.Detections.from_json(fine.to_json()).attributes["mask_kind"] == (
+        "segmenter",
+        "segmenter",
+    )
+
+
+def test_a_segmenter_is_loaded_once_and_looks_once_at_a_picture(
+    vlm, photo: Path, sam_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[object] = []
+    embed = SamSegmenter.embed
+    monkeypatch.setattr(SamSegmenter, "embed", lambda s, p: looks.append((s, p)) or embed(s, p))
+    grounder, picture = Grounder(vlm), headsight.open_picture(photo)
+    for words in ("two cups", "a jug", "two plates"):
+        grounder.ground(picture, words, segmenter=str(sam_folder))
+    assert len(looks) == 1
+    grounder.ground(photo, "two cups", segmenter=str(sam_folder))
+    assert len(looks) == 2
+    assert looks[0][0] is looks[1][0]
+    ready = load_segmenter(sam_folder, device="cpu")
+    grounder.ground(picture, "two cups", segmenter=ready)
+    assert looks[-1][0] is ready
+
+
 def test_bad_questions(vlm, photo: Path, tmp_path: Path) -> None:
     grounder = Grounder(vlm)
     with pytest.raises(ImageError, match="cannot be read"):
@@ -55,6 +93,12 @@ def test_bad_questions(vlm, photo: Path, tmp_path: Path) -> None:
         grounder.pose(photo, (2000, 0, 2100, 100))
     with pytest.raises(InputError, match="no words"):
         grounder.ground(photo, " ")
+    with pytest.raises(InputError, match="rec_box 'sam' needs a segmenter"):
+        grounder.ground(photo, "cup", rec_box="sam")
+    with pytest.raises(InputError, match="needs the map of attention heads"):
+        grounder.ground(photo, "cup", segmenter="anything", sam_prompt="box+mask")
+    with pytest.raises(InputError, match="No folder is called"):
+        grounder.ground(photo, "cup", segmenter=tmp_path / "absent")
     with pytest.raises(InputError, match="tiles is 0"):
         grounder.heads(photo, tiles=0)
 

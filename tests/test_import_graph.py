@@ -88,7 +88,7 @@ MAY_IMPORT = {
     "picture": ("errors",),
     "detections": ("errors", "geometry", "picture", "draw", "export"),
     "export": ("errors", "geometry", "detections"),
-    "draw": ("errors", "geometry", "draw_labels"),
+    "draw": ("errors", "geometry", "draw_labels", "draw_masks"),
 }
 
 

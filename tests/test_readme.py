@@ -43,6 +43,13 @@ def test_the_python_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_the_python_of_the_pages_runs(folder: Path, page: Path) -> None:
+    for kind, body in BLOCK.findall(page.read_text("utf-8")):
+        if kind == "python" and body.startswith("import headsight"):  # others are fragments
+            exec(compile(body, page.name, "exec"), {})
+
+
 def commands() -> list[list[str]]:
     lines = (line for kind, body in BLOCK.findall(README) if not kind for line in body.splitlines())
     shown = [shlex.split(line, comments=True) for line in lines]

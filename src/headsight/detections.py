@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from headsight.errors import InputError
+from headsight.geometry.region_maps import RegionMap
 from headsight.geometry.rotations import matrix_to_ypr
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Detections:
     attributes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Further values by name, one a place."""
     exchanges: tuple[Exchange, ...] = ()
+    heat: RegionMap | None = None
+    """Where the model looked, if the places were read from its attention; not compared or saved."""
     picture: Picture | None = None
     """What it was found in; takes no part in comparisons."""
 
@@ -199,7 +202,7 @@ class Detections:
         return all(
             _equal(getattr(self, f.name), getattr(other, f.name))
             for f in fields(self)
-            if f.name != "picture"
+            if f.name not in ("heat", "picture")
         )
 
     @property
@@ -216,6 +219,12 @@ class Detections:
     def names(self) -> tuple[str, ...]:
         """The label of each place in words."""
         return tuple(self.label_names[int(label)] for label in self.labels)
+
+    @property
+    def is_coarse(self) -> Bool[NDArray[np.bool_], " n"]:
+        """Places whose mask no segmenter has drawn: a filled box, or where the model looked."""
+        kinds = self.attributes.get("mask_kind", ("",) * len(self))
+        return np.array([str(kind).startswith("coarse") for kind in kinds], bool)
 
     def with_min_score(self, score: float) -> Detections:
         """The places of at least this score."""
@@ -251,14 +260,15 @@ class Detections:
         """COCO results, one a place.
 
         `bbox` is x, y, width, height; `category_id` counts from 1 in the order of `label_names`;
-        `head_pose` (degrees) and `rotation` (3 x 3) are there where a pose was read.
+        `head_pose` (degrees) and `rotation` (3 x 3) are there where a pose was read, `segmentation`
+        (compressed run lengths), `area` and `mask_kind` where there are masks.
         """
         from headsight.export import detections_to_coco
 
         return detections_to_coco(self, image_id=image_id)
 
     def to_supervision(self) -> Any:
-        """A `supervision.Detections`; poses as `data["ypr_deg"]`.
+        """A `supervision.Detections`; poses as `data["ypr_deg"]`, attributes by their names.
 
         Raises:
             MissingExtraError: supervision is not installed.
@@ -278,7 +288,7 @@ class Detections:
         return buffer.getvalue()
 
     def __repr__(self) -> str:
-        """A table: label, score, box in pixels, and the pose in degrees (- where not read)."""
+        """A table: label, score, box in pixels, pose in degrees (- where not read), mask."""
         width, height = self.image_wh
         number = f"{len(self)} place{'' if len(self) == 1 else 's'}"
         title = f"Detections: {number} in a picture of {width} x {height}"
@@ -287,11 +297,16 @@ class Detections:
         rows = [["label", "score", "x1", "y1", "x2", "y2"]]
         if self.rotations is not None:
             rows[0] += ["yaw", "pitch", "roll"]
+        if self.masks is not None:
+            rows[0] += ["mask"]
         poses = self.poses
         for i, name in enumerate(self.names[:_SHOWN_ROWS]):
             row = [name, f"{self.scores[i]:.2f}", *(f"{v:.0f}" for v in self.boxes[i])]
             if self.rotations is not None:
                 row += ["-" if np.isnan(v) else f"{round(float(v))}" for v in poses[i]]
+            if self.masks is not None:
+                coarse = " (coarse)" if self.is_coarse[i] else ""
+                row += [f"{self.masks[i].sum()} px{coarse}"]
             rows.append(row)
         lines = [title, *(_aligned(rows) if len(self) else [])]
         if len(self) > _SHOWN_ROWS:

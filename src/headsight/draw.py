@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from headsight.draw_labels import draw_caption, draw_chips
+from headsight.draw_masks import draw_mask
 
 if TYPE_CHECKING:
     from headsight.detections import Detections
 
 COLORS = ("#38bdf8", "#f59e0b", "#34d399", "#f472b6", "#a78bfa", "#facc15", "#fb7185", "#2dd4bf")
-"""Of boxes and chips, by label."""
+"""Of boxes, masks and chips: by label, or by place where masks have one label."""
 AXIS_COLORS = ("#ef4444", "#22c55e", "#3b82f6")
 """Left ear, chin, out of the face."""
 
@@ -36,7 +37,6 @@ _SCREEN_PX = (480, 1600)
 _MAX_TILE_PIXELS = 3_000_000
 _SMOOTH = 4
 """Slanted lines are drawn at so many times the size and shrunk."""
-_MASK_SHARE = 0.45
 _EDGE_ON = 0.18
 """An axis seen shorter than this share of its length is drawn as a spot."""
 
@@ -63,12 +63,16 @@ def draw(
     canvas = image.convert("RGB")  # always a copy
     scale = np.array(image.size) / np.array(detections.image_wh)
     boxes = detections.boxes * np.tile(scale, 2)
-    colors = [COLORS[int(label) % len(COLORS)] for label in detections.labels]
+    hues = detections.labels
+    if detections.masks is not None and len(detections.label_names) == 1:
+        hues = np.arange(len(detections))  # masks that touch must not look like one
+    colors = [COLORS[int(hue) % len(COLORS)] for hue in hues]
     # large places first, so that small ones stay visible
     order = np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(1), kind="stable")
     for i in order:
         if detections.masks is not None:
-            _tint(canvas, detections.masks[i], colors[i])
+            is_coarse = bool(detections.is_coarse[i])
+            draw_mask(canvas, detections.masks[i], colors[i], is_coarse=is_coarse)
     for i in order:
         _box(canvas, boxes[i], colors[i])
     for i in order:
@@ -124,13 +128,6 @@ def _line_width(image_wh: tuple[int, int], box: Float[NDArray[Any], " 4"]) -> fl
     for_picture = max(1.0, math.sqrt(image_wh[0] * image_wh[1]) / 270)
     shorter = min(box[2] - box[0], box[3] - box[1])
     return max(1.0, for_picture * 0.45, min(for_picture, float(shorter) / 22))
-
-
-def _tint(canvas: Image.Image, mask: NDArray[np.bool_], color: str) -> None:
-    share = Image.fromarray(mask.astype(np.uint8) * round(255 * _MASK_SHARE))
-    if share.size != canvas.size:
-        share = share.resize(canvas.size, Image.Resampling.BILINEAR)
-    canvas.paste(color, (0, 0), share)
 
 
 def _box(canvas: Image.Image, box: Float[NDArray[Any], " 4"], color: str) -> None:

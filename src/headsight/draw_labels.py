@@ -77,6 +77,8 @@ def _texts(detections: Detections, index: int) -> list[str]:
     number = f"#{index + 1}"  # of the row in the table
     pose = detections.poses[index]
     if not np.isfinite(pose).all():
+        if detections.is_coarse[index]:
+            return [f"{name}  {score}  coarse mask", f"{name}  coarse mask", f"{number} coarse"]
         return [f"{name}  {score}", name, number]
     yaw, pitch, roll = (f"{round(float(v)) + 0}°" for v in pose)
     said = f"{number}  " if len(detections) > 1 else ""

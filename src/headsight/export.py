@@ -100,7 +100,10 @@ def detections_to_coco(detections: Detections, *, image_id: int = 0) -> list[dic
         if detections.keypoints is not None:
             result["keypoints"] = detections.keypoints[i].ravel().tolist()
         if detections.masks is not None:
-            result["segmentation"] = mask_to_rle(detections.masks[i])
+            result["segmentation"] = mask_to_rle(detections.masks[i], as_text=True)
+            result["area"] = int(detections.masks[i].sum())
+        if "mask_kind" in detections.attributes:
+            result["mask_kind"] = detections.attributes["mask_kind"][i]
         results.append(result)
     return results
 
@@ -117,8 +120,20 @@ def detections_to_supervision(detections: Detections) -> Any:
         mask=None if detections.masks is None else detections.masks.copy(),
         confidence=detections.scores.astype(np.float32),
         class_id=detections.labels.astype(int),
-        data={"class_name": np.array(detections.names, dtype=str), "ypr_deg": detections.poses},
+        data={
+            **_columns(detections),
+            "class_name": np.array(detections.names, dtype=str),
+            "ypr_deg": detections.poses,
+        },
     )
+
+
+def _columns(detections: Detections) -> dict[str, NDArray[Any]]:
+    """Each attribute as an array of objects, whatever its values are."""
+    columns = {name: np.empty(len(detections), object) for name in detections.attributes}
+    for name, column in columns.items():
+        column[:] = [_plain(value) for value in detections.attributes[name]]
+    return columns
 
 
 def _places(detections: Detections) -> list[dict[str, Any]]:
@@ -135,7 +150,7 @@ def _places(detections: Detections) -> list[dict[str, Any]]:
         if detections.keypoints is not None:
             place["keypoints"] = detections.keypoints[i].round(3).tolist()
         if detections.masks is not None:
-            place["mask"] = mask_to_rle(detections.masks[i])
+            place["mask"] = mask_to_rle(detections.masks[i], as_text=True)
         places.append(place | {k: _plain(v[i]) for k, v in detections.attributes.items()})
     return places
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Grounder", "load"]
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from headsight.attention.head_set import HeadSet
     from headsight.detections import Detections
     from headsight.models.base import VLM, Reply
+    from headsight.models.segmenters import Segmenter
+    from headsight.tasks.segment import MaskMaker, RecBox, SamPrompt
     from headsight.tasks.tiling import Tiles
 
 
@@ -22,6 +25,7 @@ class Grounder:
 
     def __init__(self, vlm: VLM) -> None:
         self.vlm = vlm
+        self._maker: tuple[tuple[Any, ...], MaskMaker] | None = None
 
     def heads(
         self,
@@ -69,26 +73,89 @@ class Grounder:
         *,
         constrain: bool = False,
         heads: HeadSet | Path | str | None = None,
+        masks: bool = False,
+        segmenter: Segmenter | Path | str | None = None,
+        sam_prompt: SamPrompt = "box",
+        rec_box: RecBox = "attention",
     ) -> Detections:
         """The places that `words` name, such as "the man in the red shirt".
 
         With `heads` (a `HeadSet`, or the file that `headsight find-heads` wrote) the model writes
         nothing: the place is read from where these attention heads look (arXiv 2503.06287).
 
+        With `masks` every place has a mask. A `segmenter` (a folder or hub id of the SAM family,
+        kept once loaded, or what `load_segmenter` gives) draws it, and implies `masks`; without one
+        it is coarse: what of the box the heads look at, or the filled box. `attributes` tell which:
+        `mask_kind`, `mask_by`, `mask_prompt`, `mask_score`, `box_from`.
+
+        Args:
+            source: the picture.
+            words: what to find.
+            constrain: let the model write well-formed answers only.
+            heads: look with these instead of asking.
+            masks: put a mask to every place.
+            segmenter: what draws the masks.
+            sam_prompt: what the segmenter is given: the box, or ("box+mask") the map of the heads
+                with it.
+            rec_box: whether a place keeps the box it was found with, or ("sam") takes that of the
+                segmenter's mask.
+
         Raises:
             ImageError: the picture cannot be opened.
-            InputError: no words, thousands of them, or control characters; or a model whose
-                attention cannot be looked at.
-            CheckpointError: `heads` of another model, or no file of heads.
+            InputError: no words, thousands of them, or control characters; a model whose attention
+                cannot be looked at; or a mask that cannot be had.
+            CheckpointError: `heads` of another model, or no file of heads; a folder that holds no
+                segmenter.
         """
-        from headsight.tasks.refer import ground
+        [found] = self.ground_each(
+            source, [words], constrain=constrain, heads=heads, masks=masks, segmenter=segmenter,
+            sam_prompt=sam_prompt, rec_box=rec_box,
+        )  # fmt: skip
+        return found
 
+    def ground_each(
+        self,
+        source: PictureSource | Picture,
+        words: Sequence[str],
+        *,
+        constrain: bool = False,
+        heads: HeadSet | Path | str | None = None,
+        masks: bool = False,
+        segmenter: Segmenter | Path | str | None = None,
+        sam_prompt: SamPrompt = "box",
+        rec_box: RecBox = "attention",
+    ) -> list[Detections]:
+        """The places of each of many expressions about one picture, which is read once for all.
+
+        The answers are those of `ground`, in the order of `words`.
+
+        Raises:
+            ImageError: the picture cannot be opened.
+            InputError: as for `ground`, of any of them.
+            CheckpointError: `heads` of another model, no file of heads, or no segmenter.
+        """
         picture = open_picture(source)
+        if not masks and segmenter is None and (sam_prompt, rec_box) == ("box", "attention"):
+            return self._find(picture, words, constrain=constrain, heads=heads)
+        maker = self._mask_maker(segmenter, sam_prompt, rec_box, by_heads=heads is not None)
+        each = self._find(picture, words, constrain=constrain, heads=heads)
+        return [maker.add(found) for found in each]
+
+    def _find(
+        self,
+        picture: Picture,
+        words: Sequence[str],
+        *,
+        constrain: bool,
+        heads: HeadSet | Path | str | None,
+    ) -> list[Detections]:
+        from headsight.tasks.refer import ground_each
+
         if heads is None:
-            return ground(self.vlm, picture, words, constrain=constrain)
+            return ground_each(self.vlm, picture, words, constrain=constrain)
         from headsight.attention.head_set import HeadSet
         from headsight.models.base import AttentiveVLM
-        from headsight.tasks.looking import ground_by_heads
+        from headsight.tasks.looking import ground_each_by_heads
 
         if not isinstance(self.vlm, AttentiveVLM):
             raise InputError(
@@ -96,7 +163,32 @@ class Grounder:
                 " the model itself, or leave heads out."
             )
         found = heads if isinstance(heads, HeadSet) else HeadSet.load(Path(heads))
-        return ground_by_heads(self.vlm, picture, words, found)
+        return ground_each_by_heads(self.vlm, picture, words, found)
+
+    def _mask_maker(
+        self,
+        segmenter: Segmenter | Path | str | None,
+        sam_prompt: SamPrompt,
+        rec_box: RecBox,
+        *,
+        by_heads: bool,
+    ) -> MaskMaker:
+        """Kept from call to call, with the segmenter that it has loaded."""
+        from headsight.models.segmenters import load_segmenter
+        from headsight.tasks.segment import MaskMaker, check_request
+
+        check_request(
+            sam_prompt=sam_prompt,
+            rec_box=rec_box,
+            has_segmenter=segmenter is not None,
+            by_heads=by_heads,
+        )
+        wanted = (segmenter, sam_prompt, rec_box)
+        if self._maker is None or self._maker[0] != wanted:
+            drawer = load_segmenter(segmenter) if isinstance(segmenter, (str, Path)) else segmenter
+            maker = MaskMaker(drawer, sam_prompt=sam_prompt, rec_box=rec_box)
+            self._maker = (wanted, maker)
+        return self._maker[1]
 
     def ask(self, source: PictureSource | Picture, *prompts: str) -> list[Reply]:
         """The model's own words to your own questions, with nothing added to either."""

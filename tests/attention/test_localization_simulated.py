@@ -1,121 +1,62 @@
 """The whole method on simulated heads of which it is known what they look at.
 
-64 heads on 24 x 24: 3 follow the target (in 9 of 10 samples), 10 have an unrelated clump in a
-quarter of the samples, 6 look at all of the picture, 21 are compact but hardly look at the picture,
-24 neither. The order of the outcomes is that of table 5 of arXiv 2503.06287.
+The simulation is that of `reproductions/localization-heads`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
-import numpy as np
 import pytest
 
-from headsight.attention.localization import fuse_maps
-from headsight.attention.selection import PRESETS, Head, head_statistics, sample_heads
-from headsight.attention.selection_counts import Selection, SelectionCounts, diagnose
-from headsight.geometry.boxes import box_iou
-from headsight.geometry.heatmaps import map_to_box
+from headsight.attention.selection import PRESETS
+from headsight.attention.selection_counts import Selection, diagnose
 
-SIDE = 24
-KINDS = ("target",) * 3 + ("clump",) * 10 + ("diffuse",) * 6 + ("compact",) * 21 + ("weak",) * 24
-DRAWN = {"weak": (0.01, 0.08), "clump": (0.35, 0.6), "diffuse": (0.5, 0.9)}
-"""Attention on the picture of maps without any clump."""
-TRIO = {(2, i) for i in range(3)}
-"""Two empty layers stand before the 64 heads, for the first two are never candidates."""
-
-
-@dataclass
-class Simulation:
-    """Heads and the box that the words name."""
-
-    generator: np.random.Generator
-    with_sink: bool = False
-
-    def sample(self) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-        box = self.box()
-        kinds = (*KINDS[:-1], "sink") if self.with_sink else KINDS
-        noise = self.generator.standard_exponential((len(kinds), SIDE, SIDE), np.float32)
-        noise /= noise.sum((1, 2), keepdims=True)
-        maps = np.stack([self.head(kind, box, own) for kind, own in zip(kinds, noise, strict=True)])
-        empty = np.zeros((2, *maps.shape))
-        return np.concatenate((empty, maps[None])).astype(np.float32), box
-
-    def box(self, low: int = 4, high: int = 13) -> tuple[int, int, int, int]:
-        width, height = self.generator.integers(low, high, 2)
-        x, y = (int(self.generator.integers(0, SIDE - side + 1)) for side in (width, height))
-        return x, y, x + int(width), y + int(height)
-
-    def clump(self, box: tuple[int, int, int, int], share: float, noise: np.ndarray) -> np.ndarray:
-        """`share` of the attention in a box, thinned out, the rest anywhere."""
-        x0, y0, x1, y1 = box
-        inside = self.generator.standard_gamma(2.0, (y1 - y0, x1 - x0))
-        attention = (1 - share) * noise
-        attention[y0:y1, x0:x1] += share * inside / inside.sum()
-        return attention
-
-    def head(self, kind: str, box: tuple[int, int, int, int], noise: np.ndarray) -> np.ndarray:
-        draw = self.generator.uniform
-        if kind == "sink":
-            return draw(0.4, 0.7) * self.clump((1, 1, 4, 4), 0.9, noise)
-        if kind == "target":
-            follows = draw() < 0.9
-            return draw(0.4, 0.7) * self.clump(box if follows else self.box(), 0.85, noise)
-        if kind == "compact":
-            return draw(0.01, 0.06) * self.clump(self.box(2, 5), 0.9, noise)
-        if kind == "clump" and draw() < 0.25:
-            return draw(0.35, 0.6) * self.clump(self.box(), 0.95, noise)
-        return draw(*DRAWN[kind]) * noise
-
-
-def found(criteria: Any, *, seed: int = 0, with_sink: bool = False, samples: int = 80) -> Selection:
-    simulation = Simulation(np.random.default_rng(seed), with_sink)
-    counts = SelectionCounts(3, 64, replace(PRESETS["paper"], criteria=criteria))
-    for _ in range(samples):
-        counts.add(simulation.sample()[0])
-    return counts.selection()
-
-
-def accuracy(heads: tuple[Head, ...] | None, *, samples: int = 80) -> float:
-    """Share of other samples whose box is met with an IoU of 0.5; `None` chooses anew in each."""
-    simulation, hits = Simulation(np.random.default_rng(99)), 0
-    for _ in range(samples):
-        maps, truth = simulation.sample()
-        chosen = sample_heads(head_statistics(maps)) if heads is None else heads
-        fused = fuse_maps(np.stack([maps[head] for head in chosen]))
-        box = map_to_box(fused, (0, 0, SIDE, SIDE)).box
-        ious = box_iou(np.array([box or (0, 0, 0, 0)], float), np.array([truth], float))
-        hits += bool(ious[0, 0] >= 0.5)
-    return hits / samples
+SCRIPTS = Path(__file__).parents[2] / "reproductions" / "localization-heads"
 
 
 @pytest.fixture(scope="module")
-def both() -> Selection:
-    return found("both")
+def script() -> Iterator[ModuleType]:
+    """The simulation as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)
+        import simulation
+
+        yield simulation
 
 
-def test_the_true_heads_are_found(both: Selection) -> None:
-    assert set(both.top(3)) == TRIO
+@pytest.fixture(scope="module")
+def both(script: ModuleType) -> Selection:
+    return script.found("both")
+
+
+def test_the_true_heads_are_found(script: ModuleType, both: Selection) -> None:
+    assert set(both.top(3)) == script.TRIO
     assert both.candidates[2, :19].all()  # all that look at the picture, and no other
     assert both.candidates.sum() == 19
     assert not any(note.faults for note in diagnose(both))
 
 
-def test_fixed_heads_beat_greedy_and_each_criterion_alone(both: Selection) -> None:
-    fixed = accuracy(both.top(3))
-    greedy = accuracy(None)
-    by_sum, by_entropy = (accuracy(found(c, samples=40).top(3)) for c in ("sum", "entropy"))
+def test_fixed_heads_beat_greedy_and_each_criterion_alone(
+    script: ModuleType, both: Selection
+) -> None:
+    fixed = script.accuracy(both.top(3))
+    greedy = script.accuracy(None)
+    by_sum, by_entropy = (
+        script.accuracy(script.found(c, samples=40).top(3)) for c in ("sum", "entropy")
+    )
     assert fixed > greedy + 0.15
     assert greedy > max(by_sum, by_entropy)
     assert max(by_sum, by_entropy) < 0.15
 
 
-def test_a_sink_enters_the_top_three_and_is_named() -> None:
-    paper = found("both", with_sink=True)
+def test_a_sink_enters_the_top_three_and_is_named(script: ModuleType) -> None:
+    paper = script.found("both", with_sink=True)
     assert (2, 63) in paper.top(3)
     faulty = [note.head for note in diagnose(paper) if note.faults]
     assert faulty == [(2, 63)]
     robust = replace(paper, rule=PRESETS["robust"])
-    assert set(robust.top(3)) == TRIO
+    assert set(robust.top(3)) == script.TRIO

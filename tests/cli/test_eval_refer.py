@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headsight.cli.asking import AT_ONCE
 from headsight.cli.eval_refer import refer
 from headsight.cli.main import COMMANDS
-from headsight.geometry.masks import boxes_to_masks, mask_to_rle
+from headsight.errors import HeadsightError, InputError
+from headsight.geometry.masks import boxes_to_masks, mask_to_rle, rle_to_mask
 from headsight.models.base import MODELS
 from headsight.picture import Picture
 
@@ -92,9 +94,8 @@ def test_figures_of_a_whole_run(run: Callable, model: Any, tmp_path: Path) -> No
     assert ">= threshold" in settings["rule"]
     assert "right cup" in result["prompt"]
     assert result["versions"].keys() == {"headsight", "torch", "transformers"}
-    assert [Path(picture.source).name for picture, _, _ in model.calls] == ["0.png"] * 3 + [
-        "1.png"
-    ] * 2
+    asked = [(Path(picture.source).name, len(prompts)) for picture, prompts, _ in model.calls]
+    assert asked == [("0.png", 3), ("1.png", 2)]  # all about a picture at once
 
 
 def test_a_table_for_people(run: Callable, model: Any, tmp_path: Path) -> None:
@@ -154,6 +155,7 @@ def test_one_bad_picture_is_told_and_the_rest_go_on(
         (["--data", "nothing"], 2, "is no set of referring expressions"),
         (["--split", "val"], 2, "has no split 'val'"),
         (["--method", "heads"], 2, "--method heads needs --heads FILE"),
+        (["--k", "5"], 2, "give --heads"),
         (["--model", "scriptd"], 2, "Did you mean 'scripted'?"),
     ],
 )
@@ -177,7 +179,10 @@ def test_an_unusable_file_is_3(run: Callable, model: Any, tmp_path: Path) -> Non
 def test_a_killed_run_goes_on_where_it_stopped(
     run: Callable, scripted: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Stopped at every point in turn, the last line of its journal torn; nothing is asked twice."""
+    """Stopped at every point in turn, the last line of its journal torn.
+
+    What the journal holds is not asked again; it grows by pictures, of 3 and of 2 expressions.
+    """
     path = data(tmp_path, *ROWS)
     words = ("eval", "refer", "--data", path, "--model", "scripted", "--json")
     monkeypatch.setitem(MODELS, "scripted", lambda device: scripted(answer))
@@ -196,13 +201,15 @@ def test_a_killed_run_goes_on_where_it_stopped(
         ran = run(*words, "--output", out)
         assert (ran.code, out.exists()) == (130, False)
         journal = tmp_path / f"{stop}.json.journal"
+        held = len(journal.read_text().splitlines()) - 1
+        assert held == (0 if stop < 3 else 3)
         with journal.open("a") as file:
             file.write('{"id": "torn')
         vlm = scripted(answer)
         monkeypatch.setitem(MODELS, "scripted", lambda device, vlm=vlm: vlm)
         ran = run(*words, "--output", out)
         assert ran.code == 0
-        assert len(vlm.calls) == 5 - stop
+        assert sum(len(prompts) for _, prompts, _ in vlm.calls) == 5 - held
         assert json.loads(out.read_text())["figures"] == expected
 
 
@@ -224,7 +231,7 @@ def test_a_result_is_not_overwritten_unasked(run: Callable, model: Any, tmp_path
     assert "exists. Choose another --output, or give --overwrite" in ran.err
     model.calls.clear()
     assert run(*words, "--overwrite").code == 0
-    assert len(model.calls) == 5
+    assert len(model.calls) == 2
 
 
 def test_other_settings_or_labels_do_not_go_on(run: Callable, model: Any, tmp_path: Path) -> None:
@@ -244,10 +251,10 @@ def test_other_settings_or_labels_do_not_go_on(run: Callable, model: Any, tmp_pa
 def test_a_model_that_is_gone_ends_the_run(
     run: Callable, scripted: Any, monkeypatch: Any, tmp_path: Path
 ) -> None:
-    from headsight.errors import HeadsightError
+    asked = count(1)
 
     def gone(picture: Picture, prompt: str) -> str:
-        if len(vlm.calls) > 2:
+        if next(asked) > 20:
             raise HeadsightError("The server is gone.")
         return answer(picture, prompt)
 
@@ -258,11 +265,40 @@ def test_a_model_that_is_gone_ends_the_run(
     ran = run("eval", "refer", "--data", path, "--model", "scripted", "--output", out)
     assert ran.code == 3
     assert "The server is gone" in ran.err
-    assert len(vlm.calls) == 2 + 5
-    assert len((tmp_path / "result.json.journal").read_text().splitlines()) == 1 + 2
+    # 15 expressions about each picture: one call for the first, one that fails, then five alone
+    assert [len(prompts) for _, prompts, _ in vlm.calls] == [15, 15, 1, 1, 1, 1, 1]
+    assert len((tmp_path / "result.json.journal").read_text().splitlines()) == 1 + 15
     vlm = scripted(answer)
     assert run("eval", "refer", "--data", path, "--model", "scripted", "--output", out).code == 0
-    assert len(vlm.calls) == 28
+    assert [len(prompts) for _, prompts, _ in vlm.calls] == [15]
+
+
+def test_a_bad_expression_harms_no_other_about_its_picture(
+    run: Callable, scripted: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One without words is not asked; one that the model refuses is found by asking one by one."""
+
+    def picky(picture: Picture, prompt: str) -> str:
+        if "refused" in prompt:
+            raise InputError("That is refused.")
+        return answer(picture, prompt)
+
+    vlm = scripted(picky)
+    monkeypatch.setitem(MODELS, "scripted", lambda device: vlm)
+    rows = [("right cup", CUP)] * 8
+    rows[2], rows[5] = ("?!", CUP), ("refused", CUP)
+    words = ("--data", data(tmp_path, *rows), "--model", "scripted", "--json")
+    result = json.loads(run("eval", "refer", *words).out)
+    assert [f["id"] for f in result["failures"]] == ["3", "6"]
+    assert "has no words" in result["failures"][0]["error"]
+    assert (result["figures"]["expressions"], result["figures"]["acc@0.9"]) == (6, 1)
+    assert [len(prompts) for _, prompts, _ in vlm.calls] == [3, 4, 1, 1, 1, 1]
+
+
+def test_many_expressions_are_asked_in_parts(run: Callable, model: Any, tmp_path: Path) -> None:
+    path = data(tmp_path, *(ROWS[:1] * (4 * AT_ONCE)))
+    assert run("eval", "refer", "--data", path, "--model", "scripted", "--json").code == 0
+    assert [len(prompts) for _, prompts, _ in model.calls] == [AT_ONCE] * 4
 
 
 def test_segment_by_filled_boxes(run: Callable, model: Any, tmp_path: Path) -> None:
@@ -275,49 +311,58 @@ def test_segment_by_filled_boxes(run: Callable, model: Any, tmp_path: Path) -> N
     assert result["schema"] == "headsight.eval-segment/1"
     assert figures["ciou"] == 40_000 / (3 * 40_000 + 2 * 5_000)
     assert figures["giou_mask"] == pytest.approx(2 / 5)  # right, and nothing where nothing is
-    assert figures["mask_kinds"] == {"box": 3, "none": 2}
+    assert figures["mask_kinds"] == {"coarse-box": 3, "none": 2}
     shown = run("eval", "segment", "--data", path, "--model", "scripted").out
     assert "giou_mask" in shown
 
 
-def test_masks_survive_the_journal(
-    run: Callable, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_segment_by_a_segmenter_and_on_from_its_journal(
+    run: Callable, model: Any, sam_folder: Path, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
+    """The figures are those of what `ground --segmenter` gives, also when read from the journal."""
+    path, out = data(tmp_path, *ROWS[:3], masks=True), tmp_path / "result.json"
+    words = ("--model", "scripted", "--segmenter", sam_folder, "--device", "cpu")
+    assert run("eval", "segment", "--data", path, *words, "--output", out).code == 0
+    first = json.loads(out.read_text())
+    assert first["figures"]["mask_kinds"] == {"segmenter": 2, "none": 1}
+    assert first["settings"]["segmenter"] == str(sam_folder)
+    intersection = union = 0
+    truth = boxes_to_masks(np.array([CUP], float), (1000, 500))[0]
+    for n, (text, _) in enumerate(ROWS[:2]):
+        ran = run("ground", tmp_path / f"{n % 2}.png", text, *words, "--json")
+        [place] = json.loads(ran.out)["pictures"][0]["places"]
+        drawn = rle_to_mask(place["mask"])
+        intersection += int((drawn & truth).sum())
+        union += int((drawn | truth).sum())
+    assert 0 < intersection < union
+    assert first["figures"]["ciou"] == intersection / union
+    assert first["figures"]["ciou_of_boxes"] == 40_000 / (2 * 40_000 + 5_000)
 
-    import headsight.cli.eval_refer as module
-
-    ask = module._ask
-
-    def with_half_masks(*arguments: Any, **more: Any) -> Any:
-        found = ask(*arguments, **more)
-        half = found.boxes * [1, 1, 0, 1] + [0, 0, 200, 0]
-        return replace(
-            found,
-            masks=boxes_to_masks(half, found.image_wh),
-            attributes={"mask_kind": ("coarse",) * len(found)},
-        )
-
-    monkeypatch.setattr(module, "_ask", with_half_masks)
-    out = tmp_path / "result.json"
-    words = (
-        "eval",
-        "segment",
-        "--data",
-        data(tmp_path, ROWS[0], masks=True),
-        "--model",
-        "scripted",
-    )
-    assert run(*words, "--output", out).code == 0
-    first = json.loads(out.read_text())["figures"]
     out.unlink()
     model.calls.clear()
-    assert run(*words, "--output", out).code == 0
+    assert run("eval", "segment", "--data", path, *words, "--output", out).code == 0
     assert model.calls == []
-    again = json.loads(out.read_text())["figures"]
-    assert first == again
-    assert (again["ciou"], again["ciou_of_boxes"]) == (0.5, 1)
-    assert again["mask_kinds"] == {"coarse": 1}
+    assert json.loads(out.read_text())["figures"] == first["figures"]
+    shown = run("eval", "segment", "--data", path, *words).out
+    assert "masks: segmenter" in shown
+    ran = run("eval", "segment", "--data", path, "--model", "scripted", "--output", out)
+    assert "exists" in ran.err
+    out.unlink()
+    ran = run("eval", "segment", "--data", path, "--model", "scripted", "--output", out)
+    assert (ran.code, "made with other settings" in ran.err) == (3, True)
+
+
+def test_boxes_read_from_masks(run: Callable, model: Any, sam_folder: Path, tmp_path: Path) -> None:
+    words = ("eval", "refer", "--data", data(tmp_path, ROWS[0]), "--model", "scripted")
+    assert json.loads(run(*words, "--json").out)["figures"]["acc@0.9"] == 1
+    ran = run(*words, "--segmenter", sam_folder, "--rec-box", "sam", "--json")
+    result = json.loads(ran.out)
+    assert result["settings"]["rec_box"] == "sam"
+    assert result["figures"]["acc@0.9"] == 0  # a random segmenter's box is another
+    ran = run(*words, "--segmenter", sam_folder)
+    assert (ran.code, ran.out) == (2, "")
+    assert "changes no box by itself. Add --rec-box sam" in ran.err
+    assert "rec_box 'sam' needs a segmenter" in run(*words, "--rec-box", "sam").err
 
 
 def test_segment_needs_masks(run: Callable, model: Any, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_result_without_masks_is_judged_by_its_boxes() -> None:
     result = summary(
         (found(boxes=[BOX, FAR]), sample(BOX)), (found(boxes=[LEFT, FAR]), sample(BOX, FAR))
     )
-    assert result["mask_kinds"] == {"box": 2}
+    assert result["mask_kinds"] == {"coarse-box": 2}
     assert result["ciou"] == (100 + 150) / (100 + 200)
     assert "ciou_of_boxes" not in result
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,8 @@ from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig
 from transformers.models.sam3.configuration_sam3 import Sam3ViTConfig
 
 from headsight.errors import CheckpointError, InputError, MissingExtraError
-from headsight.models.segmenters import RegionMap, Segmenter, load_segmenter
+from headsight.geometry.region_maps import RegionMap
+from headsight.models.segmenters import Segmenter, load_segmenter
 from headsight.picture import Picture
 
 SIDE = 64
@@ -247,6 +249,7 @@ def copy(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
 def test_contract(segmenters: dict[str, Any], name: str) -> None:
     segmenter = segmenters[name]
     assert isinstance(segmenter, Segmenter)
+    assert segmenter.reads_maps == (name != "sam3")
     seen = segmenter.embed(PICTURE)
     found = segmenter.from_boxes(seen, BOXES, words="red cup")
     assert found.masks.shape == (3, HEIGHT, WIDTH)
@@ -494,7 +497,14 @@ def test_what_is_wrong_with_a_folder(copy: Callable[[str], Path], tmp_path: Path
             load_segmenter(folder, device="cpu", **options)
         return str(caught.value)
 
-    assert "has no config.json" in refusal(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "has no config.json" in refusal(tmp_path / "empty")
+    (tmp_path / "sam_vit_b.pth").write_bytes(b"PK")
+    assert "may hold a pickle" in refusal(tmp_path / "sam_vit_b.pth")
+    (tmp_path / "sam.txt").write_text("sam")
+    assert "sam.txt is a file, but a model is a folder" in refusal(tmp_path / "sam.txt")
+    with pytest.raises(InputError, match=r"No folder is called '.*nowhere'.* form org/name"):
+        load_segmenter(tmp_path / "nowhere", device="cpu")
     folder = copy("sam")
     assert "holds a 'llava' model, but a segmenter is one of sam" in refusal(
         folder, as_type="llava"
@@ -537,6 +547,26 @@ def test_what_is_wrong_with_a_folder(copy: Callable[[str], Path], tmp_path: Path
     assert "tokenizer in" in refusal(folder)
     (folder / "tokenizer.json").unlink()
     assert "has no tokenizer.json" in refusal(folder)
+
+
+def test_a_hub_id_is_fetched_once_and_only_its_safe_files(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From a cache laid out as the hub client does, without a network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        CheckpointError, match=r"^org/sam cannot be fetched.*Check the id and the n"
+    ):
+        load_segmenter("org/sam", device="cpu")
+    home = tmp_path / "models--org--sam"
+    shutil.copytree(folders["sam"], home / "snapshots" / ("a" * 40))
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("a" * 40)
+    segmenter = load_segmenter("org/sam", device="cpu")
+    assert segmenter.name == "org/sam"
+    found = segmenter.from_boxes(segmenter.embed(PICTURE), BOXES)
+    assert found.masks.shape == (3, HEIGHT, WIDTH)
 
 
 def test_edgetam_with_its_real_encoder_needs_timm(copy: Callable[[str], Path]) -> None:

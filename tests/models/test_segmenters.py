@@ -10,10 +10,10 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from headsight.errors import InputError
+from headsight.geometry.region_maps import RegionMap
 from headsight.models.segmenters import (
     BoxSegmenter,
     CoarseSegmenter,
-    RegionMap,
     Segmenter,
     checked_boxes,
 )

@@ -1,4 +1,4 @@
-"""`headsight ground`: words to boxes."""
+"""`headsight ground`: words to boxes and masks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ def ground(
     dialect: options.Dialect = None,
     method: options.Method = "auto",
     heads: options.Heads = None,
+    mask: options.Mask = False,
+    segmenter: options.Segmenter = None,
+    sam_prompt: options.SamPrompt = "box",
+    rec_box: options.RecBox = "attention",
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -35,23 +39,33 @@ def ground(
 ) -> None:
     """Find what the words name; nano names people by their heads.
 
+    Masks of a segmenter follow the outline; without one they are coarse, and are marked so: where
+    the --heads look within the box, or the filled box.
+
     Examples:
       headsight ground photo.jpg "the man in the red shirt"
       headsight ground site/ "every head with a hard hat" --save drawn/
       headsight ground photo.jpg "the largest head" --json
       headsight ground photo.jpg "red cup" --model ./Qwen2.5-VL-3B-Instruct
       headsight ground photo.jpg "red cup" --model ./llava-1.5-7b --heads heads.json
+      headsight ground photo.jpg "red cup" --mask --save drawn.png
+      headsight ground photo.jpg "red cup" --segmenter ./sam-vit-base --save drawn.png
       headsight ground photo.jpg "red cup" --server http://localhost:8000 --model qwen2.5-vl
     """
+    from headsight.cli.masks import mask_options
     from headsight.cli.method import chosen_heads
     from headsight.language.prompts import clean_expression
 
-    looking = chosen_heads(method, heads)
+    looking = chosen_heads(method, heads, model)
     expression = clean_expression(words)  # wrong words are an error before anything is loaded
+    masking = mask_options(
+        mask=mask, segmenter=segmenter, sam_prompt=sam_prompt, rec_box=rec_box,
+        by_heads=looking is not None, device=device,
+    )  # fmt: skip
     answer_pictures(
         pictures,
         lambda grounder, picture: grounder.ground(
-            picture, expression, constrain=constrain, heads=looking
+            picture, expression, constrain=constrain, heads=looking, **masking
         ),
         model=model, device=device, quantize=quantize, server=server, dialect=dialect,
         as_json=as_json, raw=raw, save=save, overwrite=overwrite, quiet=quiet, verbose=verbose,

@@ -11,14 +11,18 @@ from headsight.errors import InputError
 METHODS = ("native", "heads", "auto")
 
 
-def chosen_heads(method: str, heads: Path | None) -> Path | None:
+def chosen_heads(method: str, heads: Path | None, model: str = "") -> Path | None:
     """The file of heads to look with; None to let the model write. `auto` uses heads if given.
+
+    A folder of a `model` may hold its own heads, as that of the shipped one does.
 
     Raises:
         InputError: an unknown method, heads without a file, or a file that is not to be used.
     """
     if method not in METHODS:
         raise InputError(f"--method is '{method}'; expected one of {', '.join(METHODS)}.")
+    if method == "heads" and heads is None and (own := _own_heads(model)) is not None:
+        return own
     if method == "heads" and heads is None:
         raise InputError(
             "--method heads needs --heads FILE. Find the heads of your model once with"
@@ -27,3 +31,11 @@ def chosen_heads(method: str, heads: Path | None) -> Path | None:
     if method == "native" and heads is not None:
         raise InputError(f"--heads {heads} was given with --method native. Leave one of them out.")
     return heads
+
+
+def _own_heads(model: str) -> Path | None:
+    """The heads beside the weights of a model, if there are any."""
+    from headsight.models.base import NANO
+
+    path = (NANO if model == "nano" else Path(model).expanduser()) / "heads.json"
+    return path if model and path.is_file() else None

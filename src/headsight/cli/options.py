@@ -6,8 +6,12 @@ __all__ = [
     "Constrain",
     "Device",
     "Dialect",
+    "HeadChoice",
+    "HeadCount",
     "Heads",
     "Json",
+    "Kernel",
+    "Mask",
     "Method",
     "Model",
     "Overwrite",
@@ -15,8 +19,12 @@ __all__ = [
     "Quantize",
     "Quiet",
     "Raw",
+    "RecBox",
+    "SamPrompt",
     "Save",
+    "Segmenter",
     "Server",
+    "Sigma",
     "Verbose",
 ]
 
@@ -36,6 +44,15 @@ Heads = Annotated[
     Path | None,
     typer.Option("--heads", help="Read the place from these attention heads (see find-heads)."),
 ]
+HeadCount = Annotated[int | None, typer.Option("--k", help="How many heads are used.")]
+HeadChoice = Annotated[
+    str | None,
+    typer.Option("--choice", help="fixed heads, or greedy: those each picture would choose."),
+]
+Kernel = Annotated[
+    int | None, typer.Option("--kernel", help="Cells of the smoothing of attention maps; 1: none.")
+]
+Sigma = Annotated[float | None, typer.Option("--sigma", help="Of the smoothing, in cells.")]
 Method = Annotated[
     str, typer.Option("--method", help="native (the model's answer), heads (attention) or auto.")
 ]
@@ -66,3 +83,27 @@ Constrain = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table, no progress bar.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log what is done, to stderr.")]
+Mask = Annotated[
+    bool,
+    typer.Option("--mask", help="Put a mask to every place: coarse, unless --segmenter is given."),
+]
+Segmenter = Annotated[
+    str | None,
+    typer.Option(
+        "--segmenter",
+        metavar="FOLDER|HUB-ID",
+        help="SAM, SAM-HQ, SAM 2, SAM 3 or EdgeTAM, which draws the masks (implies --mask).",
+    ),
+]
+SamPrompt = Annotated[
+    str,
+    typer.Option(
+        "--sam-prompt", help="What the segmenter is given: box, or box+mask (the map of --heads)."
+    ),
+]
+RecBox = Annotated[
+    str,
+    typer.Option(
+        "--rec-box", help="Box of a place: attention (as found), or sam (read from its mask)."
+    ),
+]

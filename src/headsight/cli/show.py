@@ -15,23 +15,27 @@ if TYPE_CHECKING:
     from headsight.detections import Detections
 
 SCHEMA = "headsight.results/1"
-_COLUMNS = ("", "box (x0, y0, x1, y1)", "yaw", "pitch", "roll", "score")
+_COLUMNS = ("", "box (x0, y0, x1, y1)", "yaw", "pitch", "roll", "score", "mask")
+_POSE = slice(2, 5)
+_COARSE = {"coarse-box": "coarse: the box", "coarse-attention": "coarse: from attention"}
 
 
 def table(source: str, found: Detections) -> str:
-    """One line a place, boxes in pixels, angles in degrees; `-` where no pose was read."""
+    """One line a place: box and mask in pixels, angles in degrees; `-` where no pose was read."""
     noun = "place" if len(found) == 1 else "places"
     lines = [f"{visible(source)}: {len(found) or 'no'} {noun}"]
-    has_poses = found.rotations is not None
-    rows = [_COLUMNS] + [_row(number, place) for number, place in enumerate(found, 1)]
-    if not has_poses:
-        rows = [(row[0], row[1], row[5]) for row in rows]
+    rows = [list(_COLUMNS)] + [_row(number, place) for number, place in enumerate(found, 1)]
+    for row in rows:
+        if found.masks is None:
+            del row[-1]
+        if found.rotations is None:
+            del row[_POSE]
     if len(found):
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             cells = [
-                cell.ljust(width) if column == 1 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+                cell.ljust(width) if title.startswith(("box", "mask")) else cell.rjust(width)
+                for title, cell, width in zip(rows[0], row, widths, strict=True)
             ]
             lines.append("  " + "  ".join(cells).rstrip())
     lines += [f"  {note}" for note in _unread(found)]
@@ -77,20 +81,41 @@ def visible(text: str) -> str:
     )
 
 
-def _row(number: int, place: Detections) -> tuple[str, ...]:
+def _row(number: int, place: Detections) -> list[str]:
     corners = ", ".join(f"{v:.0f}" for v in place.boxes[0])
     angles = [f"{round(float(v)):+d}°" if np.isfinite(v) else "-" for v in place.poses[0]]
-    return (str(number), corners, *angles, f"{place.scores[0]:.2f}")
+    return [str(number), corners, *angles, f"{place.scores[0]:.2f}", _mask(place)]
+
+
+def _mask(place: Detections) -> str:
+    """The size of the mask and who drew it."""
+    if place.masks is None:
+        return ""
+    kind, by, score = (
+        place.attributes.get(name, (None,))[0] for name in ("mask_kind", "mask_by", "mask_score")
+    )
+    if kind == "none":
+        return "none: a point"
+    size = f"{place.masks[0].sum()} px"
+    if kind in _COARSE:
+        return f"{size}, {_COARSE[kind]}"
+    sure = f" {score:.2f}" if score is not None and np.isfinite(score) else ""
+    return f"{size}, {visible(str(by))}{sure}" if by else size
 
 
 def _unread(found: Detections) -> list[str]:
-    """A line for every kind of answer that could not be read."""
+    """A line for every kind of answer that could not be read, and why heads saw nothing."""
     counts: dict[tuple[str, str], int] = {}
     for exchange in found.exchanges:
-        if not exchange.reading.get("valid", True):
+        if not exchange.reading.get("valid", True) and exchange.reading.get("method") != "heads":
             key = (str(exchange.reading.get("asked")), str(exchange.reading.get("failure")))
             counts[key] = counts.get(key, 0) + 1
-    return [
+    blank = [
+        f"the heads show no place: {e.reading.get('failure')}"
+        for e in found.exchanges
+        if e.reading.get("method") == "heads" and not e.reading.get("valid", True)
+    ]
+    return blank + [
         f"{number} {asked} answer{'s' if number > 1 else ''} could not be read: {failure}"
         " (--raw shows the words)"
         for (asked, failure), number in counts.items()

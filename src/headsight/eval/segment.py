@@ -11,6 +11,7 @@ without masks is judged by its filled boxes, and `mask_kinds` says so.
 from __future__ import annotations
 
 __all__ = [
+    "FILLED",
     "RULE",
     "THRESHOLDS",
     "SegmentJudged",
@@ -37,6 +38,8 @@ from headsight.geometry.masks import boxes_to_masks, mask_counts
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 RULE = "first mask where one place is named, else the union; pixels to be ignored left out"
+FILLED = "coarse-box"
+"""The `mask_kind` of filled boxes."""
 
 Array = NDArray[np.float64]
 Mask = Bool[NDArray[np.bool_], "height width"]
@@ -55,7 +58,7 @@ class SegmentJudged:
     box_union: int
     box_iou: float
     mask_kind: str
-    """`mask`, or what `attributes["mask_kind"]` says; `box`: filled boxes; `none`: nothing."""
+    """`mask`, or what `attributes["mask_kind"]` says; `none`: nothing found."""
 
 
 def judge_segment(found: Detections, sample: RefSample) -> SegmentJudged:
@@ -152,7 +155,7 @@ def _mask_kind(found: Detections) -> str:
     if not len(found):
         return "none"
     if found.masks is None:
-        return "box"
+        return FILLED
     return str(found.attributes.get("mask_kind", ("mask",))[0])
 
 
@@ -171,7 +174,7 @@ def _parts(judged: Sequence[SegmentJudged], thresholds: Sequence[float]) -> Rati
         "n_acc": (none & silent, none),
         "t_acc": (~none & ~silent, ~none),
     }
-    if any(j.mask_kind not in ("box", "none") for j in judged):  # what the masks added
+    if any(j.mask_kind not in (FILLED, "none") for j in judged):  # what the masks added
         parts["ciou_of_boxes"] = (column("box_intersection"), column("box_union"))
         parts["giou_of_boxes"] = (column("box_iou"), every)
     return parts

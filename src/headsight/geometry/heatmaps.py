@@ -16,6 +16,7 @@ __all__ = [
     "largest_hull",
     "map_mean",
     "map_to_box",
+    "paint_regions",
 ]
 
 from dataclasses import dataclass
@@ -140,6 +141,42 @@ def above_mean(
     limit = min_excess * mean + _ROUNDING * xp.finfo(maps.dtype).eps * abs(mean)
     above = maps > limit[..., None, None]
     return above if valid is None else above & valid
+
+
+def paint_regions(
+    values: Float[ArrayT, "*batch n"],
+    regions: Float[NDArray[Any], "n 4"],
+    grid_hw: tuple[int, int],
+) -> Float[ArrayT, "*batch h w"]:
+    """Values spread evenly over their regions of a canvas; where regions overlap they add up.
+
+    So the sum of the canvas is the sum of the values. A region covers the cells whose centres lie
+    in it; one that covers none, or lies outside, gives its value to the cell nearest to its centre.
+
+    Args:
+        values: one a region.
+        regions: xyxy in cells of the canvas, fractions allowed.
+        grid_hw: rows and columns of the canvas, at least 1.
+
+    Example:
+        >>> paint_regions(np.array([6.0, 1.0]), np.array([[0, 0, 3, 2], [2, 1, 3, 2]]), (2, 4))
+        array([[1., 1., 1., 0.],
+               [1., 1., 2., 0.]])
+    """
+    xp = namespace(values)
+    canvas = xp.zeros((*values.shape[:-1], *grid_hw), dtype=values.dtype, device=values.device)
+    for place, (x0, y0, x1, y1) in enumerate(_covered(regions, grid_hw).tolist()):
+        canvas[..., y0:y1, x0:x1] += values[..., place, None, None] / ((x1 - x0) * (y1 - y0))
+    return canvas
+
+
+def _covered(regions: NDArray[Any], grid_hw: tuple[int, int]) -> NDArray[np.int64]:
+    """Cells x0, y0, x1, y1 of each region, at least one, right and lower edge exclusive."""
+    size = np.array(grid_hw[::-1])
+    low, high = (np.ceil(corner - 0.5).clip(0, size) for corner in (regions[:, :2], regions[:, 2:]))
+    nearest = np.floor((regions[:, :2] + regions[:, 2:]) / 2).clip(0, size - 1)
+    low = np.where(high > low, low, nearest)
+    return np.concatenate((low, np.maximum(high, low + 1)), 1).astype(np.int64)
 
 
 def largest_hull(mask: Bool[NDArray[Any], "h w"]) -> tuple[int, int, int, int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from headsight.errors import CheckpointError, InputError
 from headsight.language.answer import Answer
 from headsight.language.spec import CodecSpec
-from headsight.models.image_views import ImageView
+from headsight.models.checkpoints import HUB_ID, refuse_pickle
+from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "VLM",
     "AttentiveVLM",
     "NativeVLM",
+    "RegionVLM",
     "Reply",
     "connect_vlm",
     "load_vlm",
@@ -28,9 +29,6 @@ __all__ = [
 
 MAX_NEW_TOKENS = 520
 """Longest answer by default: 64 boxes in our own tokenizer, with room for the end."""
-
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,11 @@ class AttentiveVLM(VLM, Protocol):
         """The transformers model itself."""
         ...
 
-    def prepare(self, picture: Picture, prompt: str) -> dict[str, Any]:
-        """What `model` is called with, by argument name; batch 1."""
+    def prepare(self, picture: Picture, prompt: str, *, written: str = "") -> dict[str, Any]:
+        """What `model` is called with, by argument name; batch 1.
+
+        `written` is how its answer begins, as if it had written that already.
+        """
         ...
 
     def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
@@ -107,6 +108,15 @@ class AttentiveVLM(VLM, Protocol):
 
     def text_span(self, picture: Picture, prompt: str, words: str | None = None) -> tuple[int, int]:
         """First token of `words` (the prompt where None) in the sequence, and the one behind."""
+        ...
+
+
+@runtime_checkable
+class RegionVLM(AttentiveVLM, Protocol):
+    """A model whose image tokens may hold a box each, rather than a cell of a grid."""
+
+    def regions(self, picture: Picture, prompt: str) -> RegionView | None:
+        """What each image token of `prepare` holds; None of tokens that are plain cells."""
         ...
 
 
@@ -138,7 +148,7 @@ def load_vlm(model: str = "nano", *, device: str = "auto", quantize: int | None 
             f"{path} is a file, but a model is a folder with config.json and model.safetensors."
             " Pass the folder."
         )
-    if quantize is None and _HUB_ID.fullmatch(model):
+    if quantize is None and HUB_ID.fullmatch(model):
         from headsight.models.transformers_vlm import load_transformers
 
         return load_transformers(model, device=device)
@@ -168,19 +178,6 @@ def connect_vlm(url: str, model: str, *, dialect: str | None = None) -> NativeVL
             f" {', '.join(DIALECTS)}."
         )
     return ServerVLM(url, model, dialect=dialect)
-
-
-def refuse_pickle(path: Path) -> None:
-    """Pass unless `path` is a format that may run code when it is read.
-
-    Raises:
-        CheckpointError: it is one.
-    """
-    if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"):
-        raise CheckpointError(
-            f"{path} may hold a pickle, which could run code when opened, so it was not opened."
-            " Only safetensors are read: convert the weights first."
-        )
 
 
 def _load_folder(path: Path, device: str, quantize: int | None) -> VLM:

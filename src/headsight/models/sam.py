@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from headsight.geometry.region_maps import RegionMap
 from headsight.models.framing import Framing
-from headsight.models.segmenters import Masks, RegionMap, Seen, checked_boxes, one_each
+from headsight.models.segmenters import Masks, Seen, checked_boxes, one_each
 from headsight.picture import Picture
 
 _AT_ONCE = 16  # boxes a call: their masks in floating point are what takes memory
+_PIXELS_AT_ONCE = 64_000_000
 _MAP_LOGIT = 10.0
 """A map's largest distance from its mean, as a mask prompt: sure, but not surer than the model."""
 
@@ -40,6 +42,8 @@ class SamSeen(Seen):
 
 class SamSegmenter:
     """SAM, SAM-HQ, SAM 2, EdgeTAM or the tracker of SAM 3: one mask a box, by the pixels."""
+
+    reads_maps = True
 
     def __init__(self, model: PreTrainedModel, framing: Framing, *, name: str) -> None:
         self.name = name
@@ -77,7 +81,8 @@ class SamSegmenter:
         hints = None if maps is None else [self._hint(one, seen) for one in one_each(maps, boxes)]
         width, height = seen.image_wh
         masks, scores = np.zeros((len(boxes), height, width), bool), np.zeros(len(boxes))
-        step = _AT_ONCE if hints is None else 1  # all boxes of a call share one mask prompt
+        step = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // (width * height)))
+        step = step if hints is None else 1  # all boxes of a call share one mask prompt
         for start in range(0, len(boxes), step):
             part = slice(start, start + step)
             hint = {} if hints is None else {"input_masks": hints[start]}

@@ -20,9 +20,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headsight.errors import InputError
 from headsight.geometry.boxes import box_iou
+from headsight.geometry.region_maps import RegionMap
 from headsight.models.framing import Framing
 from headsight.models.sam import SamSeen
-from headsight.models.segmenters import Masks, RegionMap, checked_boxes
+from headsight.models.segmenters import Masks, checked_boxes
 from headsight.picture import Picture
 
 _NO_WORDS = "visual"  # what SAM 3 was trained to read beside an example
@@ -34,6 +35,8 @@ class Sam3Segmenter:
 
     Without words the box is the example of what is searched for.
     """
+
+    reads_maps = False
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from headsight.errors import CheckpointError, MissingExtraError
+from headsight.models.checkpoints import bars_on_terminals_only
 from headsight.models.framing import Framing
 from headsight.models.grounding.adapter import resolve_device
 from headsight.models.grounding.weights import read_json, weight_files
@@ -34,7 +35,7 @@ SAM_TYPES = {
 
 
 def load_sam(
-    folder: Path, *, device: str = "auto", as_type: str | None = None
+    folder: Path, *, device: str = "auto", as_type: str | None = None, name: str = ""
 ) -> SamSegmenter | Sam3Segmenter:
     """The model of the SAM family in `folder`; see `load_segmenter`."""
     target = resolve_device(device)
@@ -43,10 +44,12 @@ def load_sam(
     if kind not in SAM_TYPES:
         raise CheckpointError(
             f"{folder} holds a {kind!r} model, but a segmenter is one of {', '.join(SAM_TYPES)}."
+            " Pass the folder of such a model."
         )
     weight_files(folder)  # says what is missing, and refuses pickles
     framing = Framing.from_folder(folder)
-    model = _load_model(folder, SAM_TYPES[str(kind)])
+    with bars_on_terminals_only():
+        model = _load_model(folder, SAM_TYPES[str(kind)])
     side = model.config.image_size if kind == "sam3" else model.prompt_encoder.input_image_size
     if side != framing.side:
         raise CheckpointError(
@@ -55,8 +58,8 @@ def load_sam(
         )
     model = model.to(target)
     if kind != "sam3":
-        return SamSegmenter(model, framing, name=folder.name)
-    return Sam3Segmenter(model, _load_tokenizer(folder), framing, name=folder.name)
+        return SamSegmenter(model, framing, name=name or folder.name)
+    return Sam3Segmenter(model, _load_tokenizer(folder), framing, name=name or folder.name)
 
 
 def _load_model(folder: Path, name: str) -> Any:

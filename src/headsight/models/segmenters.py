@@ -7,7 +7,6 @@ __all__ = [
     "CoarseSegmenter",
     "MaskSource",
     "Masks",
-    "RegionMap",
     "Seen",
     "Segmenter",
     "checked_boxes",
@@ -27,10 +26,10 @@ from numpy.typing import NDArray
 from headsight.errors import InputError
 from headsight.geometry.boxes import clip_boxes
 from headsight.geometry.masks import boxes_to_masks
+from headsight.geometry.region_maps import RegionMap
 from headsight.picture import Picture
 
 MaskSource = Literal["segmenter", "attention", "box"]
-_ROUNDING = 1e-12  # less than this share of its values is no contrast of a map
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,49 +49,6 @@ class Masks:
 
 
 @dataclass(frozen=True, eq=False)
-class RegionMap:
-    """A map over a part of the picture, such as the attention of the chosen heads to one view."""
-
-    values: Float[NDArray[Any], "rows columns"]
-    region: tuple[float, float, float, float]
-    """xyxy px of the original picture that the whole map covers; may reach beyond it."""
-
-    def __post_init__(self) -> None:
-        x0, y0, x1, y1 = self.region
-        if self.values.size == 0 or not np.isfinite(self.values).all() or not (x0 < x1 and y0 < y1):
-            raise InputError(
-                f"A map of {self.values.shape} cells over the region {self.region} was given, but"
-                " finite values over a region with an area are needed."
-            )
-
-    def contrast(
-        self, xs: Float[NDArray[Any], " m"], ys: Float[NDArray[Any], " n"]
-    ) -> Float[NDArray[np.float64], "n m"]:
-        """How far the map is above its mean at every crossing of `xs` and `ys` (px), in [-1, 1].
-
-        1 is the cell that is farthest from the mean; between the middles of cells it is linear, and
-        beyond the region it is -1. A constant map is 0 everywhere.
-        """
-        x0, y0, x1, y1 = self.region
-        values = self.values.astype(np.float64)
-        above = values - values.mean()
-        most = np.abs(above).max()
-        above = above / most if most > _ROUNDING * np.abs(values).max() else np.zeros_like(above)
-        down, across = _hats(ys, y0, y1, len(above)), _hats(xs, x0, x1, above.shape[1])
-        is_inside = ((ys >= y0) & (ys < y1))[:, None] & ((xs >= x0) & (xs < x1))
-        return np.where(is_inside, down @ above @ across.T, -1.0)
-
-
-def _hats(
-    points: Float[NDArray[Any], " n"], start: float, end: float, cells: int
-) -> Float[NDArray[np.float64], "n cells"]:
-    """The weight of each cell at each point; beyond the outermost middles, that cell alone."""
-    places = np.clip((points - start) / (end - start) * cells - 0.5, 0, cells - 1)
-    weights: NDArray[np.float64] = 1 - np.abs(places[:, None] - np.arange(cells))
-    return weights.clip(0)
-
-
-@dataclass(frozen=True, eq=False)
 class Seen:
     """One picture, looked at once: good for any number of boxes of the same segmenter."""
 
@@ -104,6 +60,8 @@ class Segmenter(Protocol):
     """Draws the object that a box holds."""
 
     name: str
+    reads_maps: bool
+    """Whether `maps` change what it draws."""
 
     def embed(self, picture: Picture) -> Any:
         """The picture as this segmenter sees it; the slow half, done once a picture."""
@@ -127,6 +85,7 @@ class BoxSegmenter:
     """Fills the boxes: makes every path to a mask testable, and is the floor to compare with."""
 
     name = "box"
+    reads_maps = False
 
     def embed(self, picture: Picture) -> Seen:
         """The size alone."""
@@ -153,6 +112,7 @@ class CoarseSegmenter:
     """Draws from an attention map alone, for want of a segmenter."""
 
     name = "attention"
+    reads_maps = True
 
     def embed(self, picture: Picture) -> Seen:
         """The size alone."""
@@ -217,16 +177,20 @@ def one_each(maps: Sequence[RegionMap], boxes: Float[NDArray[Any], "n 4"]) -> Se
 def load_segmenter(
     folder: str | Path, *, device: str = "auto", as_type: str | None = None
 ) -> Segmenter:
-    """The segmenter of the SAM family in a local folder.
+    """The segmenter of the SAM family in a local folder, or of a hub id ("org/name").
 
-    Nothing is downloaded, only safetensors are read, and no code of the folder is run. `as_type`
-    overrides the `model_type` of its config.json, for folders that hold several models.
+    Only a hub id may cause a download, only safetensors are read, and no code of the folder is
+    run. `as_type` overrides the `model_type` of its config.json, for folders that hold several
+    models.
 
     Raises:
-        CheckpointError: no such folder, another kind of model, or files missing or damaged.
-        InputError: no such device.
+        CheckpointError: another kind of model, files missing or damaged, or not to be fetched.
+        InputError: no such folder, or no such device.
         MissingExtraError: the model's encoder is another package's, which is not installed.
     """
+    from headsight.models.checkpoints import local_checkpoint
     from headsight.models.sam_folder import load_sam
 
-    return load_sam(Path(folder).expanduser(), device=device, as_type=as_type)
+    path = local_checkpoint(folder)
+    name = path.name if Path(folder).expanduser().is_dir() else str(folder)
+    return load_sam(path, device=device, as_type=as_type, name=name)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,9 @@ from headsight.language.answer import Answer
 from headsight.language.grammar import grammar_processor
 from headsight.language.spec import CodecSpec
 from headsight.models.base import MAX_NEW_TOKENS, Reply
+from headsight.models.checkpoints import HUB_ID, bars_on_terminals_only
 from headsight.models.families import Family, Inputs, find_family
+from headsight.models.families.family import begun
 from headsight.models.families.stills import processor_from_folder
 from headsight.models.families.unknown import UnknownFamily
 from headsight.models.greedy import Filters, GreedyChoice, GreedyWriter
@@ -36,7 +37,6 @@ from headsight.picture import Picture
 
 __all__ = ["TransformersVLM", "load_transformers"]
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _SHOWN = 3
@@ -113,13 +113,16 @@ class TransformersVLM:
             reply.text, picture.image_wh, seen_wh=seen_wh, mode=mode, prompt=reply.prompt
         )
 
-    def prepare(self, picture: Picture, prompt: str) -> Inputs:
+    def prepare(self, picture: Picture, prompt: str, *, written: str = "") -> Inputs:
         """What the model is called with (`model(**inputs)`), on its device and in its dtype.
+
+        `written` is how its answer begins, as if it had written that already.
 
         Raises:
             InputError: an empty prompt, or a picture or prompt that the processor refuses.
         """
-        return self._to_model(self._inputs(picture, prompt))
+        inputs = self._inputs(picture, prompt)
+        return self._to_model(begun(self.processor.tokenizer, inputs, written))
 
     def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
         """Where each image token of `prepare(picture, prompt)` looks, the whole picture first.
@@ -273,7 +276,7 @@ def load_transformers(
     if dtype not in _DTYPES:
         raise InputError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}.")
     options = {"trust_remote_code": False, "local_files_only": Path(source).is_dir()}
-    with _told_plainly(source):
+    with _told_plainly(source), bars_on_terminals_only():
         config = AutoConfig.from_pretrained(source, **options)
         processor = _load_processor(source, config.model_type, options)
         loader: Any = AutoModelForImageTextToText
@@ -302,7 +305,7 @@ def _checked_source(folder_or_id: str) -> str:
     if path.is_dir():
         weight_files(path)
         return str(path)
-    if _HUB_ID.fullmatch(folder_or_id):
+    if HUB_ID.fullmatch(folder_or_id):
         return folder_or_id
     raise InputError(
         f"No folder is called '{folder_or_id}', and it is no hub id of the form org/name. Pass the"

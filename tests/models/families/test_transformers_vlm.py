@@ -74,6 +74,14 @@ def test_bad_arguments(name: str, options: dict[str, str], message: str) -> None
         load_transformers(name, **options)
 
 
+def test_loading_shows_bars_on_terminals_only(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    load_transformers(str(folder), device="cpu")
+    assert capfd.readouterr().err == ""
+
+
 def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,6 +21,7 @@ __all__ = [
     "ChatFamily",
     "Family",
     "Inputs",
+    "begun",
     "image_positions",
     "token_span",
 ]
@@ -197,6 +200,19 @@ def require_inputs(inputs: Inputs, names: tuple[str, ...], processor: Any) -> In
             " model silently goes wrong. Use the processor of transformers for this model."
         )
     return inputs
+
+
+def begun(tokenizer: Any, inputs: Inputs, written: str) -> Inputs:
+    """`inputs` with the beginning of an answer behind the question; not changed themselves."""
+    ids = tokenizer.encode(written, add_special_tokens=False) if written else []
+    asked, added = inputs["input_ids"], len(ids)
+    longer = dict(inputs)
+    for name, values in inputs.items() if added else ():
+        if values.shape == asked.shape and not values.is_floating_point():
+            longer[name] = F.pad(values, (0, added), value=int(name == "attention_mask"))
+    if added:
+        longer["input_ids"] = torch.cat([asked, torch.tensor([ids], dtype=asked.dtype)], 1)
+    return longer
 
 
 def image_positions(config: Any, inputs: Inputs) -> Int[NDArray[np.int64], " n"]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
+from torch import Tensor
 
 from headsight.errors import InputError
 from headsight.models.families.family import (
@@ -20,12 +21,25 @@ from headsight.models.families.family import (
     require_aspect,
     token_span,
 )
+from headsight.models.grounding.headgrid import HeadGrid
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.vision import VisionPart
-from headsight.models.image_views import ImageView, ViewKind
+from headsight.models.image_views import ImageView, RegionView, ViewKind
 from headsight.picture import Picture
 
-__all__ = ["GROUNDING", "Grounding"]
+__all__ = ["GROUNDING", "Grounding", "Looked"]
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What an encoder makes of one picture."""
+
+    tokens: Float[Tensor, "1 n c"]
+    """`image_features` of the model."""
+    cells: Int[NDArray[np.int64], " n"] | None
+    """Flat index of each token's cell, where the encoder chose them."""
+    boxes: Float[NDArray[np.float64], "n 4"] | None
+    """xyxy that each token reads, in units of the model's square, where it reads any."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,8 @@ class Grounding(ChatFamily):
     """`GroundingVLM`: CogVLM (arXiv 2311.03079) and nano.
 
     A row is begin-of-image, the cells, end-of-image; the two borders belong to no cell. Which cells
-    nano's encoder keeps is decided by looking, so its views need the `model`.
+    nano's encoder keeps is decided by looking, so its views need the `model`. Each of them also
+    reads a box, which is what its token tells the decoder: see `regions`.
     """
 
     model: GroundingVLM | None = None
@@ -72,6 +87,42 @@ class Grounding(ChatFamily):
         kind: ViewKind = "whole" if letterbox.content_wh_rel == (1, 1) else "padded"
         return (ImageView(grid_hw, positions, (left, top, right, bottom), kind),)
 
+    def look(self, inputs: Inputs) -> Looked:
+        """What the encoder makes of the picture; its boxes where it reads any.
+
+        Raises:
+            InputError: there is no `model` to look with.
+        """
+        model = self.model
+        if model is None or model.model.vision is None:
+            raise InputError(
+                "What the encoder reads depends on the picture. Give the family the model to look"
+                " with: Grounding(model)."
+            )
+        vision = model.model.vision
+        shares = inputs["content_wh_rel"].to(model.device, model.dtype)
+        with torch.inference_mode():
+            pixels = inputs["pixel_values"].to(model.device, model.dtype)
+            if not isinstance(vision.encoder, HeadGrid):
+                return Looked(vision.encode(pixels, shares), None, None)
+            features = vision.encoder.features(pixels)
+            reading = vision.encoder.read(features)
+            tokens = vision.encoder.tokens(features, reading, shares)
+            cells = vision.encoder.kept_cells(reading)[0]
+            boxes = reading.boxes[0].flatten(0, 1)[cells]
+        return Looked(tokens, cells.cpu().numpy(), boxes.double().cpu().numpy())
+
+    def regions(
+        self, processor: Any, inputs: Inputs, image_wh: tuple[int, int], looked: Looked
+    ) -> RegionView | None:
+        """The box that each image token reads; None of tokens that are plain cells."""
+        if looked.boxes is None:
+            return None
+        slots = np.flatnonzero(inputs["token_type_ids"][0].cpu().numpy() == 1)
+        letterbox = processor.letterbox(image_wh)
+        boxes = letterbox.to_picture(looked.boxes * letterbox.side)
+        return RegionView(slots[1:-1], np.asarray(boxes), image_wh)
+
     def text_span(self, processor: Any, inputs: Inputs, prompt: str, words: str) -> tuple[int, int]:
         """See `Family.text_span`."""
         text = self.text(processor, prompt) + processor.separator
@@ -79,17 +130,13 @@ class Grounding(ChatFamily):
 
     def _kept_cells(self, inputs: Inputs, num_tokens: int) -> Int[NDArray[np.int64], " n"]:
         """Flat indices of the cells that became tokens, in their order."""
-        if self.model is None or self.model.model.vision is None:
+        cells = None if self.model is None else self.look(inputs).cells
+        if cells is None:
             raise InputError(
                 f"Which {num_tokens} cells the encoder of this model keeps depends on the picture."
                 " Give the family the model to look with: Grounding(model)."
             )
-        encoder: Any = self.model.model.vision.encoder
-        with torch.inference_mode():
-            pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
-            cells = encoder.kept_cells(encoder.read(encoder.features(pixels)))
-        kept: NDArray[np.int64] = cells[0].cpu().numpy()
-        return kept
+        return cells
 
 
 GROUNDING = Grounding()

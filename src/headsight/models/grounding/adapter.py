@@ -23,11 +23,11 @@ from headsight.models.grounding.prefix import ImagePrefix, Written, answer_many,
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.tokenizer import near_numbers
 from headsight.models.grounding.weights import empty_model, load_weights_, read_json, weight_files
-from headsight.models.image_views import ImageView
+from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture
 
 if TYPE_CHECKING:
-    from headsight.models.families.grounding import Grounding
+    from headsight.models.families.grounding import Grounding, Looked
 
 __all__ = ["GroundingAdapter", "is_ours", "load_folder", "resolve_device"]
 
@@ -50,6 +50,8 @@ class GroundingAdapter:
         self.processor = processor
         self._neighbours = _neighbours(processor, model.device)
         self._last: tuple[weakref.ref[Any], ImagePrefix] | None = None
+        self._last_inputs: tuple[weakref.ref[Any], str, dict[str, Any]] | None = None
+        self._last_look: tuple[weakref.ref[Any], Looked] | None = None
 
     def answer(
         self,
@@ -83,9 +85,13 @@ class GroundingAdapter:
             replies += [self._reply(p, w) for p, w in zip(prompts[part], written, strict=True)]
         return replies
 
-    def prepare(self, picture: Picture, prompt: str) -> dict[str, Any]:
-        """What the model is called with; see `AttentiveVLM`."""
-        inputs = self._family.inputs(self.processor, picture, prompt)
+    def prepare(self, picture: Picture, prompt: str, *, written: str = "") -> dict[str, Any]:
+        """What the model is called with; see `AttentiveVLM`. The picture is encoded already."""
+        from headsight.models.families.family import begun
+
+        inputs = begun(self.processor.tokenizer, self._inputs(picture, prompt), written)
+        del inputs["pixel_values"]
+        inputs["image_features"] = self._looked(picture, prompt).tokens
         device, dtype = self.model.device, self.model.dtype
         return {
             name: value.to(device, dtype if value.is_floating_point() else value.dtype)
@@ -94,13 +100,34 @@ class GroundingAdapter:
 
     def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
         """Where each image token looks; cells that the encoder leaves out have none."""
-        inputs = self._family.inputs(self.processor, picture, prompt)
+        inputs = self._inputs(picture, prompt)
         return self._family.views(self.model.config, self.processor, inputs, picture.image_wh)
+
+    def regions(self, picture: Picture, prompt: str) -> RegionView | None:
+        """The box that each of nano's tokens reads; None for CogVLM, whose tokens are cells."""
+        inputs, looked = self._inputs(picture, prompt), self._looked(picture, prompt)
+        return self._family.regions(self.processor, inputs, picture.image_wh, looked)
 
     def text_span(self, picture: Picture, prompt: str, words: str | None = None) -> tuple[int, int]:
         """First token of `words` (the prompt where None) in the sequence, and the one behind."""
-        inputs = self._family.inputs(self.processor, picture, prompt)
+        inputs = self._inputs(picture, prompt)
         return self._family.text_span(self.processor, inputs, prompt, words or prompt)
+
+    def _inputs(self, picture: Picture, prompt: str) -> dict[str, Any]:
+        """The inputs of the last question are kept: prepare, regions and spans share them."""
+        last = self._last_inputs
+        if last is None or last[0]() is not picture or last[1] != prompt:
+            inputs = self._family.inputs(self.processor, picture, prompt)
+            last = self._last_inputs = (weakref.ref(picture), prompt, inputs)
+        return last[2]
+
+    def _looked(self, picture: Picture, prompt: str) -> Looked:
+        """What the encoder makes of the last picture is kept, whatever is asked about it."""
+        last = self._last_look
+        if last is None or last[0]() is not picture:
+            last = (weakref.ref(picture), self._family.look(self._inputs(picture, prompt)))
+            self._last_look = last
+        return last[1]
 
     @property
     def _family(self) -> Grounding:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from headsight.errors import CheckpointError
-from headsight.models.base import refuse_pickle
+from headsight.models.checkpoints import refuse_pickle
 from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.low_bit import put_low_bit_, shrink_layers_
 from headsight.models.grounding.model import GroundingVLM
