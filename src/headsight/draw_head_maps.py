@@ -36,7 +36,7 @@ class SheetRow:
     """xyxy px of the picture that the maps cover."""
     box: Float[NDArray[Any], "n 4"]
     """xyxy px: what was read of the fused map; no row where nothing was."""
-    truth: Float[NDArray[Any], "n 4"]
+    truth: Float[NDArray[Any], "m 4"]
     """xyxy px: the right boxes."""
 
 

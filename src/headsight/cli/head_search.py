@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["beside", "contact_sheet", "run_search", "seen_kind", "state_path", "write_picture"]
+__all__ = [
+    "SAVE_SECONDS",
+    "beside",
+    "contact_sheet",
+    "run_search",
+    "seen_kind",
+    "state_path",
+    "write_picture",
+]
 
 import json
 import time
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
     from headsight.models.image_views import ViewKind
     from headsight.tasks.finding import Question, Search
 
-_SAVE_SECONDS = 1.0
+SAVE_SECONDS = 1.0
 """Work that a kill may cost; more where saving itself takes long."""
 _SAVE_SHARE = 0.05
 """Share of the time that may go into saving."""
@@ -64,7 +72,7 @@ def run_search(
     for _ in search_heads(vlm, samples, search, question):
         progress.update(bar, completed=search.done)
         began = time.perf_counter()
-        if began - saved >= max(_SAVE_SECONDS, cost / _SAVE_SHARE):
+        if began - saved >= max(SAVE_SECONDS, cost / _SAVE_SHARE):
             record = {"settings": plain, **search.to_dict()}
             write_atomic(path, json.dumps(record).encode())
             saved = time.perf_counter()
