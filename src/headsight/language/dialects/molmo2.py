@@ -28,9 +28,7 @@ from headsight.language.dialects.molmo import (
 from headsight.language.dialects.scan import Place, Scan, numbers_of
 from headsight.language.dialects.space import Space
 
-_TAG = re.compile(
-    r"<points\b(?P<body>[^<>]*)(?P<close>>)?(?:(?P<label>[^<>]*)(?P<end></points>)?)"
-)
+_TAG = re.compile(r"<points\b(?P<body>[^<>]*)(?P<close>>)?(?:(?P<label>[^<>]*)(?P<end></points>)?)")
 _COORDS = re.compile(r"""\bcoords\s?=\s?(?P<quote>["'])(?P<value>[^"'<>]*)(?P<end>["'])?""")
 _GROUP = re.compile(r"[^\t;:,]+")
 _TOKEN = re.compile(r"[^ ]+")
@@ -98,7 +96,7 @@ def _points(
 
 
 def _point(three: Sequence[str]) -> tuple[tuple[float, ...] | None, str | None]:
-    """x and y of index, x and y as they should be written, or what is wrong."""
+    """The place of an index, x and y as they should be written, or what is wrong."""
     if len(three) == 3 and _INDEX.fullmatch(three[0]) and all(map(_NUMBER.fullmatch, three[1:])):
         return (float(three[1]), float(three[2])), None
     _, problem = numbers_of(three, 3)
