@@ -102,6 +102,8 @@ STRICT = [
         ('<think>maybe [{"bbox_2d": [1, 2, 3, 4]}]</think>\n[{"bbox_2d": [100, 200, 300, 400]}]<|im_end|>', "ok", [A]),
         ('so [1]...</think>[{"bbox_2d": [100, 200, 300, 400]}]', "ok", [A]),
         ("<think>where is it, at 100", "truncated", None),
+        ('[{"bbox_2d": [100, 200, 300, 400]}, {"point_2d": [1, 2]}]', "wrong_kind", [A]),
+        ("[" + '{"bbox_2d": [100, 200, 300, 400]},' * 9, "repeat", [A] * 9),
     ]),
     *rows("kimi_vl", [
         ('{"bbox_2d":[0.1,0.2,0.3,0.4]}', "ok", [A]),
@@ -290,6 +292,8 @@ STRICT = [
         ("[[100,200,300,400;500,600", "truncated", [A]),
         ("[[100, 200, 300, 400]]", "no_structure", None),
         ("[[300,200,100,400]]", "degenerate", None),
+        ("{012,034,056,078}", "blended", None),
+        ("A cup.", "unreadable", None),
     ]),
 ]  # fmt: skip
 
@@ -301,6 +305,12 @@ def test_strict(name: str, text: str, status: str, places: list[list[float]] | N
     check(answer, places)
     assert answer.strict == (status == "ok")
     assert answer.recovered == (status != "ok" and places is not None)
+
+
+def test_the_table_holds_every_failure_of_boxes() -> None:
+    statuses = {param.values[2] for param in STRICT}
+    # of several boxes all are taken: `multiple` is a failure of poses, points and counts
+    assert statuses == {"ok", *Failure} - {"multiple"}
 
 
 # text, repairs, boxes
@@ -420,12 +430,9 @@ def test_what_was_dropped_is_told() -> None:
         "<box>[[100, 200, 300, 400], [9, 8, 7, 6], [1, 2, 3]]</box>", WH
     )
     assert answer.dropped == (("[9, 8, 7, 6]", "inverted"), ("[1, 2, 3]", "wrong_arity"))
-    assert (answer.failure, answer.status, answer.recovered) == (
-        Failure.DEGENERATE,
-        "inverted",
-        True,
-    )
-    assert answer.to_dict()["status"] == "inverted"
+    assert (answer.failure, answer.recovered) == (Failure.INVERTED, True)
+    assert answer.flags == frozenset()
+    assert (answer.to_dict()["failure"], answer.to_dict()["status"]) == ("inverted", "inverted")
     mixed = DIALECTS["qwen3_vl"].parse('[{"bbox_2d": [1, 2, 3, 4]}, {"point_2d": [1, 2]}]', WH)
     assert mixed.dropped == (("1, 2", "wrong_kind"),)
 

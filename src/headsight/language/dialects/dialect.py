@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from headsight.errors import InputError
 from headsight.language.answer import Failure
 from headsight.language.dialects.exact import QuickReader
-from headsight.language.dialects.native_answer import DETAILS, NativeAnswer
+from headsight.language.dialects.native_answer import NativeAnswer
 from headsight.language.dialects.scan import Scanner
 from headsight.language.dialects.settle import settle
 from headsight.language.dialects.space import Frame, Space, frame_of
@@ -39,10 +39,13 @@ _DIGIT = re.compile(r"[0-9]")
 _NO_FLAGS: frozenset[str] = frozenset()
 _OF_GRAMMAR = (
     Failure.NO_STRUCTURE,
+    Failure.NOT_A_NUMBER,
+    Failure.NO_BOX,
     Failure.UNREADABLE,
     Failure.TRUNCATED,
     Failure.BAD_DIGITS,
 )
+"""Failures that another family's grammar may explain."""
 _LONGEST_LOOKED_AT = 20_000
 """Characters of a text that other families are asked to read."""
 
@@ -261,4 +264,4 @@ def look_elsewhere(
         if name != answer.dialect and other.reads(answer.text, image_wh, seen_wh)
     )
     if answer.families and answer.failure in _OF_GRAMMAR:
-        answer.failure, answer.flags = DETAILS["wrong_family"], frozenset({"wrong_family"})
+        answer.failure = Failure.WRONG_FAMILY

@@ -95,7 +95,7 @@ def _points(
         yield Place(span, found, problem)
 
 
-def _point(three: Sequence[str]) -> tuple[tuple[float, ...] | None, str | None]:
+def _point(three: Sequence[str]) -> tuple[tuple[float, ...] | None, Failure | None]:
     """The place of an index, x and y as they should be written, or what is wrong."""
     if len(three) == 3 and _INDEX.fullmatch(three[0]) and all(map(_NUMBER.fullmatch, three[1:])):
         return (float(three[1]), float(three[2])), None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headsight.errors import InputError
+from headsight.language.answer import Failure
 
 FIFTH = 2**17
 """A number beyond all ranges; a power of two, so that dividing by it is exact."""
@@ -63,14 +64,14 @@ class Frame:
     """(5, 8): four whole numbers and `FIFTH`, to four pixels and four margins that are >= 0 where
     the box has an area and lies in range (for spaces that cannot leave the picture)."""
 
-    def box(self, numbers: Sequence[float]) -> tuple[Box | None, str | None]:
+    def box(self, numbers: Sequence[float]) -> tuple[Box | None, Failure | None]:
         """Pixels x0, y0, x1, y1, and what is wrong: `out_of_range` beside a box that was cut."""
         a, b, c, d = numbers
         x0, y0, x1, y1 = (a, b, c, d) if self.space.order == "xyxy" else (b, a, d, c)
         if not (self._is_near(x0, y0) and self._is_near(x1, y1)):
-            return None, "out_of_range"
+            return None, Failure.OUT_OF_RANGE
         if x1 < x0 or y1 < y0:
-            return None, "inverted"
+            return None, Failure.INVERTED
         cut = (*self._cut(x0, y0), *self._cut(x1, y1))
         (sx, sy), (ox, oy) = self.scale, self.shift
         pixels = cut[0] * sx + ox, cut[1] * sy + oy, cut[2] * sx + ox, cut[3] * sy + oy
@@ -79,20 +80,20 @@ class Frame:
             is_in_padding = cut[0] < cut[2] and cut[1] < cut[3]
             pixels = (*low, *high)
             if is_in_padding and not (low[0] < high[0] and low[1] < high[1]):
-                return None, "out_of_range"
+                return None, Failure.OUT_OF_RANGE
         if not (pixels[0] < pixels[2] and pixels[1] < pixels[3]):
-            return None, "degenerate"
-        return pixels, None if cut == (x0, y0, x1, y1) else "out_of_range"
+            return None, Failure.DEGENERATE
+        return pixels, None if cut == (x0, y0, x1, y1) else Failure.OUT_OF_RANGE
 
-    def point(self, numbers: Sequence[float]) -> tuple[tuple[float, float] | None, str | None]:
+    def point(self, numbers: Sequence[float]) -> tuple[tuple[float, float] | None, Failure | None]:
         """Pixels x, y, and what is wrong, as `box`; no family writes points of a padded square."""
         first, second = numbers
         x, y = (first, second) if self.space.order == "xyxy" else (second, first)
         if not self._is_near(x, y):
-            return None, "out_of_range"
+            return None, Failure.OUT_OF_RANGE
         cut = self._cut(x, y)
         pixels = cut[0] * self.scale[0] + self.shift[0], cut[1] * self.scale[1] + self.shift[1]
-        return pixels, None if cut == (x, y) else "out_of_range"
+        return pixels, None if cut == (x, y) else Failure.OUT_OF_RANGE
 
     def write(self, places: Any) -> list[list[str]]:
         """Numbers of boxes (N, 4) or points (N, 2) in pixels, in the order of the family.
