@@ -490,6 +490,21 @@ def test_padding_is_cut_off() -> None:
     np.testing.assert_allclose(parse("[0.50, 0.50, 1.00, 1.00]", (3, 10)).value, [[2, 5, 3, 10]])
 
 
+def test_the_region_that_was_seen_takes_the_place_of_the_padded_square() -> None:
+    # 400 x 200, of which the middle 200 x 200 were seen: 100 px are cut off left and right
+    seen = (100.0, 0.0, 300.0, 200.0)
+    for name in ("llava", "shikra"):
+        parse = DIALECTS[name].parse
+        text = "[0.00, 0.25, 0.50, 1.00]"
+        np.testing.assert_allclose(
+            parse(text, (400, 200), region=seen).value, [[100, 50, 200, 200]]
+        )
+        padded = parse(text, (400, 200), region=(0.0, -100.0, 400.0, 300.0))
+        np.testing.assert_array_equal(padded.value, parse(text, (400, 200)).value)
+    same = DIALECTS["llava_unpadded"].parse("[0.00, 0.25, 0.50, 1.00]", (400, 200), region=seen)
+    np.testing.assert_allclose(same.value, [[0, 50, 200, 200]])  # says what its shares are of
+
+
 def test_the_question_is_passed_over() -> None:
     question = DIALECTS["cogvlm"].prompt("cup")
     echo = f"Is it in [[100,200,300,400]]? {question} [[500,600,700,800]]"

@@ -24,7 +24,7 @@ from headsight.language.dialects.exact import QuickReader
 from headsight.language.dialects.native_answer import NativeAnswer
 from headsight.language.dialects.scan import Scanner
 from headsight.language.dialects.settle import settle
-from headsight.language.dialects.space import Frame, Space, frame_of
+from headsight.language.dialects.space import Frame, Region, Space, frame_of
 from headsight.language.prompts import clean_expression
 
 MODES = ("strict", "lenient")
@@ -96,6 +96,7 @@ class Dialect(Protocol):
         *,
         mode: str = "strict",
         prompt: str = "",
+        region: Region | None = None,
     ) -> NativeAnswer:
         """What `text` says."""
         ...
@@ -179,6 +180,7 @@ class NativeDialect:
         *,
         mode: str = "strict",
         prompt: str = "",
+        region: Region | None = None,
     ) -> NativeAnswer:
         """What `text` says, in pixels of the original picture.
 
@@ -188,13 +190,15 @@ class NativeDialect:
             seen_wh: size at which the model saw it, where `needs_seen_wh`.
             mode: "strict", or "lenient" with repairs.
             prompt: the question, passed over where the model repeats it.
+            region: the part of the picture that the model saw, for families whose numbers are
+                shares of a square; by default the picture padded to a square.
 
         Raises:
             InputError: an unknown mode, a size that is none, or no `seen_wh` where it is needed.
         """
         if mode not in MODES:
             raise InputError(f"mode is {mode!r}; expected one of {', '.join(MODES)}.")
-        frame = frame_of(self.space, image_wh, seen_wh)
+        frame = frame_of(self.space, image_wh, seen_wh, region)
         if self.exact is not None and (found := self.exact.read(text, frame)) is not None:
             return self._exactly(text, *found)
         answer = self._read(text, frame, mode=mode, prompt=prompt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FIFTH", "Frame", "Space", "frame_of"]
+__all__ = ["FIFTH", "Frame", "Region", "Space", "frame_of"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ FIFTH = 2**17
 
 Array = NDArray[np.float64]
 Box = tuple[float, float, float, float]
+Region = Box
+"""Xyxy px of the picture that a model saw as its whole canvas; beyond the picture where padded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,8 @@ class Space:
     """The largest number that may be written; None: the far border."""
     order: Literal["xyxy", "yxyx"] = "xyxy"
     is_padded: bool = False
-    """The sides are those of the picture padded to a square, the picture in its middle."""
+    """The sides are those of the picture padded to a square, the picture in its middle, or of the
+    region that the model is known to have seen instead."""
     offset: float = 0.0
     """0.5 where a number names a bin that is read at its centre."""
     rounding: Literal["round", "floor"] = "round"
@@ -149,9 +152,12 @@ class Frame:
 
 @lru_cache(maxsize=512)
 def frame_of(
-    space: Space, image_wh: tuple[int, int], seen_wh: tuple[int, int] | None = None
+    space: Space,
+    image_wh: tuple[int, int],
+    seen_wh: tuple[int, int] | None = None,
+    region: Region | None = None,
 ) -> Frame:
-    """`space` over a picture of `image_wh`, which the model saw at `seen_wh`.
+    """`space` over a picture of `image_wh`, of which the model saw `region` at `seen_wh`.
 
     Raises:
         InputError: a size that is not positive, or no `seen_wh` where numbers are pixels of it.
@@ -159,9 +165,8 @@ def frame_of(
     width, height = _size(image_wh, "image_wh")
     sides, shift = np.array((width, height), dtype=np.float64), np.zeros(2)
     if space.is_padded:
-        side = max(width, height)
-        shift = -np.array(((side - width) // 2, (side - height) // 2), dtype=np.float64)
-        sides[:] = side
+        x0, y0, x1, y1 = _padded_square(width, height) if region is None else region
+        sides, shift = np.array((x1 - x0, y1 - y0)), np.array((x0, y0))
     if space.divisor is not None:
         borders = np.full(2, space.divisor, dtype=np.float64)
         limit = borders if space.highest is None else np.full(2, space.highest, dtype=np.float64)
@@ -184,6 +189,12 @@ def frame_of(
         _pair(limit),
         _matrix(space, scale, shift, limit),
     )
+
+
+def _padded_square(width: int, height: int) -> Region:
+    side = max(width, height)
+    x0, y0 = -float((side - width) // 2), -float((side - height) // 2)
+    return x0, y0, x0 + side, y0 + side
 
 
 def _matrix(space: Space, scale: Array, shift: Array, limit: Array) -> Array:
