@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         spatial_entropy,
         valid_cells,
     )
+    from headsight.attention.prune import prune_heads_
     from headsight.attention.recording import Recording, Step
     from headsight.attention.reducers import (
         BlockSum,
@@ -106,6 +107,7 @@ __all__ = [
     "mean",
     "merge_views",
     "model_fingerprint",
+    "prune_heads_",
     "register_attention",
     "resample",
     "sample_heads",
@@ -158,6 +160,7 @@ _HOMES = {
     "mean": "ablations",
     "merge_views": "localization",
     "model_fingerprint": "head_set",
+    "prune_heads_": "prune",
     "register_attention": "interface",
     "resample": "ablations",
     "sample_heads": "selection",
