@@ -10,10 +10,11 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-import headsight
+import headsight.attention
 from headsight.cli.main import COMMANDS
 from headsight.detections import Detections
 from headsight.grounder import Grounder
@@ -26,7 +27,7 @@ ASKING = ("heads", "pose", "ground", "doctor")
 
 def surface() -> list[str]:
     """Every public name, one a line."""
-    lines = [f"headsight.{name}" for name in headsight.__all__]
+    lines = [f"{p.__name__}.{name}" for p in (headsight, headsight.attention) for name in p.__all__]
     for holder in (Detections, Grounder, Picture):
         names = {*vars(holder), *getattr(holder, "__dataclass_fields__", ())}
         lines += [f"{holder.__name__}.{name}" for name in names if not name.startswith("_")]
@@ -43,17 +44,29 @@ def test_the_surface_is_the_checked_in_list() -> None:
     assert surface() == LIST.read_text("utf-8").splitlines()
 
 
-def test_every_public_name_is_there() -> None:
-    for name in headsight.__all__:
-        assert getattr(headsight, name) is not None
-        assert name in dir(headsight)
+@pytest.mark.parametrize("package", [headsight, headsight.attention], ids=lambda p: p.__name__)
+def test_every_public_name_is_there(package: ModuleType) -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        headsight.nothing  # noqa: B018
+        package.nothing  # noqa: B018
 
 
-def test_import_loads_nothing_heavy() -> None:
+def test_names_of_the_attention_package_are_their_files_own() -> None:
+    """Each is public there too, and none is written twice."""
+    homes = vars(headsight.attention)["_HOMES"]
+    assert list(homes) == headsight.attention.__all__
+    for name, home in homes.items():
+        module = import_module(f"headsight.attention.{home}")
+        assert name in module.__all__
+        assert getattr(headsight.attention, name) is getattr(module, name)
+
+
+@pytest.mark.parametrize("package", ["headsight", "headsight.attention"])
+def test_import_loads_nothing_heavy(package: str) -> None:
     code = (
-        "import sys, headsight;"
+        f"import sys, {package};"
         "print({'torch', 'transformers', 'peft', 'numpy', 'scipy', 'PIL'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

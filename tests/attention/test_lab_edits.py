@@ -196,17 +196,21 @@ def test_undifferentiated_heads_attend_alike(specimen: Specimens, name: str) -> 
     assert torch.equal(rows["rows"][:, 0, 0], clean[:, 0, 0])
 
 
-def test_trap_scaling_the_query_weights_is_undone_by_the_norm(specimen: Specimens) -> None:
-    """Why the query is scaled inside the call: on Qwen3 a factor on W_q moves nothing."""
-    it = specimen("qwen3")
-    weight = it.model.model.layers[0].self_attn.q_proj.weight
+@pytest.mark.parametrize("name", ["qwen3", "gemma3"])
+def test_trap_scaling_the_query_weights_is_undone_by_the_norm(
+    specimen: Specimens, name: str
+) -> None:
+    """Why the query is scaled inside the call: here a factor on W_q moves nothing."""
+    it = specimen(name)
     with HeadLab(it.model) as lab:
+        site = lab.heads.tower()[0]
+        weight = it.model.get_submodule(site.module).q_proj.weight
         clean = lab.capture(it.inputs, LastQueryRow())["last_query_row"]
         with torch.no_grad():
-            weight[:16] *= 0.5
+            weight[: site.head_dim] *= 0.5
         halved = lab.capture(it.inputs, LastQueryRow())["last_query_row"]
         with torch.no_grad():
-            weight[:16] *= 2
+            weight[: site.head_dim] *= 2
         with lab.editing(ablate=[Undifferentiated([(0, 0)], 0.5)]):
             inside = lab.capture(it.inputs, LastQueryRow())["last_query_row"]
     assert (halved - clean)[:, 0].abs().max() < 1e-4

@@ -11,6 +11,7 @@ from headsight.data.ref_sample import RefSample
 from headsight.detections import Detections, Exchange
 from headsight.eval.refer import judge_refer, summarise_refer
 from headsight.geometry.boxes import box_area, box_iou
+from headsight.language.dialects import DIALECTS
 
 STRICT = {"asked": "boxes", "kind": "boxes", "strict": True, "valid": True, "failure": None}
 NONE = STRICT | {"kind": "none"}
@@ -117,13 +118,9 @@ def test_the_right_answer_is_nothing() -> None:
 
 
 def test_words_without_a_place_say_that_nothing_is_there() -> None:
-    """A native answer such as "There is no cow." has the status `no_box`; broken numbers have not."""
-    words = REFUSAL | {"failure": "unreadable", "status": "no_box", "flags": ["no_box"]}
-    broken = REFUSAL | {
-        "failure": "unreadable",
-        "status": "not_a_number",
-        "flags": ["not_a_number"],
-    }
+    """A native answer such as "There is no cow." says so, broken numbers do not."""
+    words = DIALECTS["internvl"].parse("There is no cow.", (640, 480)).to_dict()
+    broken = DIALECTS["internvl"].parse("<box>[[1, 2, x, 4]]</box>", (640, 480)).to_dict()
     result = summary((found(reading=words), sample()), (found(reading=broken), sample()))
     assert result["n_acc"] == 0.5
     assert result["answers"]["failures"] == {"no_box": 1, "not_a_number": 1}
@@ -198,6 +195,20 @@ def test_answers_are_counted_by_what_is_wrong_with_them() -> None:
         "failures": {"truncated": 2, "refusal": 1},
         "flags": {"edge": 1},
     }
+
+
+def test_failures_of_native_formats_are_counted_by_their_own_names() -> None:
+    texts = {
+        "inverted": "<box>[[300, 200, 100, 400]]</box>",
+        "not_a_number": "<box>[[1, 2, x, 4]]</box>",
+        "no_box": "There is no cow.",
+        "wrong_family": '{"bbox_2d": [1, 2, 3, 4]}',
+    }
+    readings = [DIALECTS["internvl"].parse(t, (640, 480)).to_dict() for t in texts.values()]
+    answers = summary(*((found(reading=r), sample(BOX)) for r in readings))["answers"]
+    assert answers["invalid"] == 1
+    assert answers["invalid_kinds"] == answers["failures"] == dict.fromkeys(texts, 1)
+    assert answers["flags"] == {}
 
 
 def test_nothing_at_all() -> None:

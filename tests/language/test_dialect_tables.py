@@ -102,6 +102,8 @@ STRICT = [
         ('<think>maybe [{"bbox_2d": [1, 2, 3, 4]}]</think>\n[{"bbox_2d": [100, 200, 300, 400]}]<|im_end|>', "ok", [A]),
         ('so [1]...</think>[{"bbox_2d": [100, 200, 300, 400]}]', "ok", [A]),
         ("<think>where is it, at 100", "truncated", None),
+        ('[{"bbox_2d": [100, 200, 300, 400]}, {"point_2d": [1, 2]}]', "wrong_kind", [A]),
+        ("[" + '{"bbox_2d": [100, 200, 300, 400]},' * 9, "repeat", [A] * 9),
     ]),
     *rows("kimi_vl", [
         ('{"bbox_2d":[0.1,0.2,0.3,0.4]}', "ok", [A]),
@@ -233,7 +235,44 @@ STRICT = [
         ('<points x1="10" y1="20" x2="3', "truncated", [[100, 200]]),
         ('<points x1="10" y1="2', "truncated", None),
         ("<point x='10' y='20' alt='cup'>cup</point>", "no_structure", None),
-        ("There are none.", "no_box", None),
+        ("There are none.", "ok", []),
+        ("There are none here.", "no_box", None),
+        ('<points coords="1 1 100 200">cup</points>', "wrong_family", None),
+    ]),
+    *rows("molmo2", [
+        ('<points coords="1 1 100 200">cup</points>', "ok", [[100, 200]]),
+        ('<points coords="1 1 100 200 2 1000 000">cups</points>', "ok", [[100, 200], [1000, 0]]),
+        ('Counting the <points coords="1 1 100 200 2 300 400" alt="cups">the cups</points> shows a total of 2.', "ok", [[100, 200], [300, 400]]),
+        ('<points alt="cups" coords="1 1 100 200">the cups</points><|im_end|>', "ok", [[100, 200]]),
+        ('<points coords="1 1 100 200">cup</points> and <points coords="1 1 300 400">dog</points>', "ok", [[100, 200], [300, 400]]),
+        ('<points coords="1 1 100 200"/>', "ok", [[100, 200]]),
+        ("There are none.", "ok", []),
+        ('<points coords="1 1 1001 200">cup</points>', "out_of_range", None),
+        # another picture than the one that was asked about
+        ('<points coords="2 1 100 200">cup</points>', "out_of_range", None),
+        ('<points coords="1 1 100 200;2 2 300 400">cups</points>', "out_of_range", [[100, 200]]),
+        ('<points coords="1 1 100 200\t2 2 300 400">cups</points>', "out_of_range", [[100, 200]]),
+        ('<points coords="0.5 1 100 200">cups</points>', "out_of_range", None),
+        # a number too few: what stands before it holds, what stands behind is not guessed
+        ('<points coords="1 1 100 200 2 300">cups</points>', "wrong_arity", [[100, 200]]),
+        ('<points coords="1 1 100 2 300 400">cups</points>', "wrong_arity", None),
+        ('<points coords="1 100 200">cup</points>', "wrong_arity", None),
+        ('<points coords="1">cup</points>', "wrong_arity", None),
+        ('<points coords="">cup</points>', "no_box", None),
+        ('<points coords="1 1 ten 200">cup</points>', "not_a_number", None),
+        ('<points coords="one 1 100 200">cup</points>', "not_a_number", None),
+        # percents, or thousandths without their zeros
+        ('<points coords="1 1 10.0 20.0">cup</points>', "bad_digits", None),
+        ('<points coords="1 1 10 20">cup</points>', "bad_digits", None),
+        ("<points coords='1 1 100 200'>cup</points>", "no_structure", None),
+        ('<points>cup</points> 1 1 100 200', "no_structure", None),
+        ('<points coords="1 1 100 200">cup', "truncated", [[100, 200]]),
+        ('<points coords="1 1 100 200 2 300 40', "truncated", [[100, 200]]),
+        ('<points coords="1 1 100 200 2 300 400', "truncated", [[100, 200]]),
+        ('<points coords="1 1 100 20', "truncated", None),
+        ('<points coords="1 1 100 200 ', "truncated", [[100, 200]]),
+        ('<point x="10.0" y="20.5" alt="cup">cup</point>', "wrong_family", None),
+        ('<points x1="10" y1="20" x2="30" y2="40" alt="cups">cups</points>', "wrong_family", None),
     ]),
     *rows("minigpt_v2", [
         ("{<10><20><30><40>}", "ok", [A]),
@@ -253,6 +292,8 @@ STRICT = [
         ("[[100,200,300,400;500,600", "truncated", [A]),
         ("[[100, 200, 300, 400]]", "no_structure", None),
         ("[[300,200,100,400]]", "degenerate", None),
+        ("{012,034,056,078}", "blended", None),
+        ("A cup.", "unreadable", None),
     ]),
 ]  # fmt: skip
 
@@ -264,6 +305,12 @@ def test_strict(name: str, text: str, status: str, places: list[list[float]] | N
     check(answer, places)
     assert answer.strict == (status == "ok")
     assert answer.recovered == (status != "ok" and places is not None)
+
+
+def test_the_table_holds_every_failure_of_boxes() -> None:
+    statuses = {param.values[2] for param in STRICT}
+    # of several boxes all are taken: `multiple` is a failure of poses, points and counts
+    assert statuses == {"ok", *Failure} - {"multiple"}
 
 
 # text, repairs, boxes
@@ -323,6 +370,12 @@ LENIENT = [
         ("<loc0256><loc0128><loc0768><loc0640>" * 9, "labels repeats", [[125, 250, 625, 750]]),
     ]),
     *rows("molmo", [("<point x='10' y='20' alt='cup'>cup</point>", "quotes", [[100, 200]])]),
+    *rows("molmo2", [
+        ("<points coords='1 1 100 200'>cup</points>", "quotes", [[100, 200]]),
+        ('<points coords="1 1 １００ 200">cup</points>', "wide_characters", [[100, 200]]),
+        ('<points coords="1 1 10 20">cup</points>', "", None),
+        ('<points coords="1 1 100 2 300 400">cups</points>', "", None),
+    ]),
     *rows("headsight", [
         ("[[100, 200, 300, 400]]", "form", [A]),
         ('{"box_2d": [100, 200, 300, 400]}', "", None),
@@ -363,6 +416,8 @@ def test_labels_are_told() -> None:
         ("ferret", "There is a cup [100, 200, 300, 400] and a dog [500, 600, 700, 800].", ("There is a cup", "and a dog")),
         ("paligemma", "<loc0001><loc0002><loc0003><loc0004> red cup ; <loc0001><loc0002><loc0003><loc0004>", ("red cup", None)),
         ("molmo", '<point x="10.0" y="20.5">cup</point>', ("cup",)),
+        ("molmo2", '<points coords="1 1 100 200">the cup</points>', ("the cup",)),
+        ("molmo2", '<points alt="cups" coords="1 1 100 200 2 300 400">the cups</points>', ("cups", "cups")),
         ("qwen3_vl", '[{"bbox_2d": [1, 2, 3, 4], "label": "a \\"b\\""}, {"label": 5, "bbox_2d": [1, 2, 3, 4]}]', ('a "b"', None)),
     ):  # fmt: skip
         assert DIALECTS[name].parse(text, WH, WH).labels == labels
@@ -375,12 +430,9 @@ def test_what_was_dropped_is_told() -> None:
         "<box>[[100, 200, 300, 400], [9, 8, 7, 6], [1, 2, 3]]</box>", WH
     )
     assert answer.dropped == (("[9, 8, 7, 6]", "inverted"), ("[1, 2, 3]", "wrong_arity"))
-    assert (answer.failure, answer.status, answer.recovered) == (
-        Failure.DEGENERATE,
-        "inverted",
-        True,
-    )
-    assert answer.to_dict()["status"] == "inverted"
+    assert (answer.failure, answer.recovered) == (Failure.INVERTED, True)
+    assert answer.flags == frozenset()
+    assert (answer.to_dict()["failure"], answer.to_dict()["status"]) == ("inverted", "inverted")
     mixed = DIALECTS["qwen3_vl"].parse('[{"bbox_2d": [1, 2, 3, 4]}, {"point_2d": [1, 2]}]', WH)
     assert mixed.dropped == (("1, 2", "wrong_kind"),)
 
@@ -436,6 +488,21 @@ def test_padding_is_cut_off() -> None:
     )  # above the picture
     # odd differences: the pad before the picture is rounded down, as the models' code does
     np.testing.assert_allclose(parse("[0.50, 0.50, 1.00, 1.00]", (3, 10)).value, [[2, 5, 3, 10]])
+
+
+def test_the_region_that_was_seen_takes_the_place_of_the_padded_square() -> None:
+    # 400 x 200, of which the middle 200 x 200 were seen: 100 px are cut off left and right
+    seen = (100.0, 0.0, 300.0, 200.0)
+    for name in ("llava", "shikra"):
+        parse = DIALECTS[name].parse
+        text = "[0.00, 0.25, 0.50, 1.00]"
+        np.testing.assert_allclose(
+            parse(text, (400, 200), region=seen).value, [[100, 50, 200, 200]]
+        )
+        padded = parse(text, (400, 200), region=(0.0, -100.0, 400.0, 300.0))
+        np.testing.assert_array_equal(padded.value, parse(text, (400, 200)).value)
+    same = DIALECTS["llava_unpadded"].parse("[0.00, 0.25, 0.50, 1.00]", (400, 200), region=seen)
+    np.testing.assert_allclose(same.value, [[0, 50, 200, 200]])  # says what its shares are of
 
 
 def test_the_question_is_passed_over() -> None:

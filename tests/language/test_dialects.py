@@ -24,13 +24,15 @@ SEEN = (644, 476)
 KEYS = [
     "qwen_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "deepseek_vl2", "cogvlm",
     "kosmos2", "paligemma", "florence2", "shikra", "ferret", "llava", "llava_unpadded", "glm4v",
-    "kimi_vl", "molmo", "gemini", "minigpt_v2", "minicpm_v", "headsight",
+    "kimi_vl", "molmo", "molmo2", "gemini", "minigpt_v2", "minicpm_v", "headsight",
 ]  # fmt: skip
 LABELLED = [
     k
     for k in KEYS
     if k not in ("cogvlm", "shikra", "llava", "llava_unpadded", "glm4v", "headsight")
 ]
+
+POINTERS = ("molmo", "molmo2")
 
 # name: (answer, pixels); the arithmetic is in the comments: value / divisor * side
 KNOWN: dict[str, tuple[str, list[float]]] = {
@@ -68,6 +70,8 @@ KNOWN: dict[str, tuple[str, list[float]]] = {
     "glm4v": ("<|begin_of_box|>[[250, 500, 750, 900]]<|end_of_box|>", [160, 240, 480, 432]),
     "kimi_vl": ('{"bbox_2d":[0.28,0.50,0.52,0.70]}', [179.2, 240, 332.8, 336]),
     "molmo": ('<point x="52.9" y="43.9" alt="cup">cup</point>', [338.56, 210.72]),
+    # 529 / 1000 * 640, 439 / 1000 * 480
+    "molmo2": ('<points coords="1 1 529 439">cup</points>', [338.56, 210.72]),
     "gemini": (
         '```json\n[{"box_2d": [200, 100, 800, 500], "label": "cup"}]\n```',
         [64, 96, 320, 384],
@@ -116,7 +120,7 @@ def test_known_answer(name: str, mode: Any) -> None:
     text, pixels = KNOWN[name]
     answer = read(name, text, mode=mode)
     assert (answer.status, answer.strict, answer.failure) == ("ok", True, None)
-    assert answer.kind == ("points" if name == "molmo" else "boxes") == answer.asked
+    assert answer.kind == ("points" if name in POINTERS else "boxes") == answer.asked
     np.testing.assert_allclose(answer.value, [pixels], atol=1e-6)
     assert answer.repairs == ()
     assert answer.text == text
@@ -133,7 +137,7 @@ def test_known_answer_with_marks_of_the_end(name: str) -> None:
     np.testing.assert_allclose(answer.value, [pixels], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [k for k in KEYS if k != "molmo"])
+@pytest.mark.parametrize("name", [k for k in KEYS if k not in POINTERS])
 def test_boxes_survive_being_written(name: str) -> None:
     boxes = random_boxes(1000, seed=3)
     step = np.tile(WH, 2) * STEP.get(name, 1 / 1000) + 1e-6
@@ -148,6 +152,7 @@ def test_points_survive_being_written() -> None:
     points = np.random.default_rng(0).uniform(0, 1, (1000, 2)) * WH
     for name, step in (
         ("molmo", 1e-3),
+        ("molmo2", 1e-3),
         ("qwen3_vl", 1e-3),
         ("gemini", 1e-3),
         ("qwen2_5_vl", 1 / 476),
@@ -161,7 +166,7 @@ def test_points_survive_being_written() -> None:
 @pytest.mark.parametrize("name", LABELLED)
 def test_labels_survive_being_written(name: str) -> None:
     places = [[10, 20, 300, 200], [40, 60, 200, 400], [64, 48, 320, 240]]
-    if name == "molmo":
+    if name in POINTERS:
         places = [place[:2] for place in places]
     labels = ["red cup", "red cup", "dog 2"]
     answer = read(name, DIALECTS[name].format(places, WH, SEEN, labels=labels))
@@ -172,7 +177,7 @@ def test_labels_survive_being_written(name: str) -> None:
 @pytest.mark.parametrize("name", KEYS)
 def test_spans_hold_the_numbers(name: str) -> None:
     boxes = [[64, 48, 320, 240], [128, 96, 448, 336]]
-    places = [box[:2] for box in boxes] if name == "molmo" else boxes
+    places = [box[:2] for box in boxes] if name in POINTERS else boxes
     dialect = DIALECTS[name]
     text = dialect.format(places, WH, SEEN)
     spans = read(name, text).item_spans
@@ -297,6 +302,7 @@ def test_native_prompts() -> None:
             "Please provide the bounding box coordinate of the region this sentence describes: cup",
         ),
         ("molmo", "Point to cup"),
+        ("molmo2", "Point to cup"),
         ("minigpt_v2", "[refer] cup"),
     ):
         assert DIALECTS[name].prompt("cup") == asked
@@ -333,7 +339,7 @@ def test_wrong_use_is_told(name: str) -> None:
         dialect.format([[1, 2, 3]], WH, SEEN)
     with pytest.raises(InputError, match="not a table of numbers"):
         dialect.format([["a", "b"]], WH, SEEN)
-    place = [[10.0, 20.0]] if name == "molmo" else [[10, 20, 30, 40]]
+    place = [[10.0, 20.0]] if name in POINTERS else [[10, 20, 30, 40]]
     with pytest.raises(InputError, match="2 labels were given for 1 places"):
         dialect.format(place, WH, SEEN, labels=["a", "b"])
     if name in LABELLED and name not in ("qwen2_5_vl", "qwen3_vl", "kimi_vl", "gemini"):
@@ -341,9 +347,10 @@ def test_wrong_use_is_told(name: str) -> None:
             dialect.format(place, WH, SEEN, labels=["a<b"])
 
 
-def test_molmo_writes_no_boxes() -> None:
+@pytest.mark.parametrize("name", POINTERS)
+def test_families_that_point_write_no_boxes(name: str) -> None:
     with pytest.raises(InputError, match="Pass their centres"):
-        DIALECTS["molmo"].format([[10, 20, 30, 40]], WH)
+        DIALECTS[name].format([[10, 20, 30, 40]], WH)
 
 
 def test_empty_lists() -> None:
@@ -354,6 +361,19 @@ def test_empty_lists() -> None:
         assert answer.value.shape == (0, 4)
         assert answer.item_spans == ()
     assert read("headsight", "none").kind == "none"
+    for name in POINTERS:
+        assert DIALECTS[name].format([], WH) == "There are none."
+        assert (read(name, "There are none.").kind, read(name, "There are none.").strict) == (
+            "none",
+            True,
+        )
+
+
+def test_molmo2_writes_one_tag_a_label() -> None:
+    points = [[640, 0], [0, 480], [320, 240]]
+    assert DIALECTS["molmo2"].format(points, WH, labels=["a", "a", "b"]) == (
+        '<points coords="1 1 1000 000 2 000 1000">a</points>\n<points coords="1 1 500 500">b</points>'
+    )
 
 
 LONG = {
@@ -365,6 +385,9 @@ LONG = {
     "bins": "<loc_256>" * 10_000,
     "cells": "<object>" + "<patch_index_0044>" * 5_000,
     "points": '<point x="5.0" ' * 2_000,
+    "lists of points": '<points coords="1 ' * 2_000,
+    "a list of points": '<points coords="' + "1 100 200 " * 5_000,
+    "pictures": '<points coords="' + "1;" * 10_000 + '">',
     "unclosed text": '{\\"' * 10_000,
     "boxes": "<box>" * 5_000,
     "phrases": "<ref>" * 5_000,
@@ -414,6 +437,8 @@ def test_long_texts_are_read_at_once(name: str) -> None:
                     "bbox_2d",
                     '"bbox_2d": [',
                     "<point x=",
+                    '<points coords="1 1 ',
+                    "</points>",
                     "1",
                     "500",
                     "1e400",
@@ -453,7 +478,7 @@ def test_no_text_raises(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", KEYS)
 def test_complete_boxes_of_a_cut_text_are_kept(name: str) -> None:
     boxes = random_boxes(3, seed=2)
-    places = boxes[:, :2] if name == "molmo" else boxes
+    places = boxes[:, :2] if name in POINTERS else boxes
     dialect = DIALECTS[name]
     text = dialect.format(places, WH, SEEN)
     whole = read(name, text)

@@ -145,6 +145,11 @@ def test_taxonomy(spec: CodecSpec, text: str, failure: Failure | None, value: An
         check(answer, failure, value, recovered=failure is not None and value is not None)
 
 
+def test_the_table_holds_every_failure_of_our_own_grammar() -> None:
+    of_native_formats = {F.INVERTED, F.NOT_A_NUMBER, F.NO_BOX, F.WRONG_FAMILY}
+    assert {failure for _, _, failure, _ in TAXONOMY} - {None} == set(Failure) - of_native_formats
+
+
 def test_kind_of_a_wrong_answer_is_named() -> None:
     assert parse("[[012,034,090,100]]", POSE).kind == "boxes"
     assert parse("{315,007,000}", BOXES).kind == "pose"

@@ -526,6 +526,7 @@ def test_addresses(url: str, wanted: str) -> None:
         ("zai-org/GLM-4.1V-9B-Thinking", "glm4v"),
         ("moonshotai/Kimi-VL-A3B-Instruct", "kimi_vl"),
         ("allenai/Molmo-7B-D-0924", "molmo"),
+        ("allenai/Molmo2-8B", "molmo2"),
         ("openbmb/MiniCPM-V-2_6", "minicpm_v"),
         ("headsight-nano", "headsight"),
     ],
@@ -542,7 +543,7 @@ def test_names_say_the_dialect(name: str, dialect: str) -> None:
         "qwen-vl-max",  # the hosted one is no Qwen-VL
         "deepseek-ai/deepseek-vl-7b-chat",  # documents no format
         "THUDM/glm-4v-9b",  # another format than its successors
-        "allenai/Molmo2-8B",  # points in another tag
+        "allenai/MolmoPoint-8B",  # points in tokens of its own
         "Qwen2.5-VL/checkpoint-100",
     ],
 )

@@ -94,8 +94,14 @@ def test_a_native_answer_that_cannot_be_read_is_kept_and_finds_nothing(picture: 
     assert not found.exchanges[0].reading["valid"]
 
 
-def test_a_family_that_points_gives_points(picture: Picture) -> None:
-    text = '<point x="52.0" y="43.0" alt="cup">cup</point>'
-    found = ground(Native("molmo", text), picture, "cup")
+@pytest.mark.parametrize(
+    ("dialect", "text"),
+    [
+        ("molmo", '<point x="52.0" y="43.0" alt="cup">cup</point>'),
+        ("molmo2", '<points coords="1 1 520 430">cup</points>'),
+    ],
+)
+def test_a_family_that_points_gives_points(picture: Picture, dialect: str, text: str) -> None:
+    found = ground(Native(dialect, text), picture, "cup")
     np.testing.assert_allclose(found.keypoints, [[[520, 215, 2]]])
     np.testing.assert_allclose(found.boxes, [[520, 215, 520, 215]])

@@ -51,8 +51,7 @@ class Asked:
 def ask_about(found: Detections, sample: RefSample) -> Asked:
     """The answer behind `found`, and the groups that `sample` belongs to."""
     readings = [e.reading for e in found.exchanges]
-    # native formats tell the finer kind of a failure as `status`
-    failures = [str(r.get("status") or r["failure"]) for r in readings if r.get("failure")]
+    failures = [str(r["failure"]) for r in readings if r.get("failure")]
     is_read = all(bool(r.get("valid", not r.get("failure"))) for r in readings)
     holds_places = any(r.get("kind") in ("boxes", "points", "point") for r in readings)
     is_silent = is_read and not holds_places
@@ -65,7 +64,7 @@ def ask_about(found: Detections, sample: RefSample) -> Asked:
         says_nothing=len(found) == 0 and is_silent,
         is_read=is_read,
         failure=failures[0] if failures else "ok",
-        flags=tuple(str(f) for r in readings for f in r.get("flags", ()) if f not in failures),
+        flags=tuple(str(f) for r in readings for f in r.get("flags", ())),
         size=next((n for n, (a, b) in SIZES.items() if a <= area < b), "") if number else "",
         category=sample.category,
         types=sample.types,

@@ -50,7 +50,8 @@ _NAMES = {
     "llava": r"llava",
     "glm4v": r"glm4[156]v",
     "kimi_vl": r"kimivl",
-    "molmo": r"molmo(?!2)",
+    "molmo": r"molmo(?!2|point)",  # MolmoPoint answers in tokens of its own
+    "molmo2": r"molmo2",
     "gemini": r"gemini|(?<!pali)gemma[34]",
     "minigpt_v2": r"minigptv2",
     "minicpm_v": r"minicpmv",

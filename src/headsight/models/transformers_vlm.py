@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from headsight.picture import Picture
 
 __all__ = ["TransformersVLM", "load_transformers"]
 
+_LOG = logging.getLogger(__name__)
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _SHOWN = 3
@@ -64,6 +66,7 @@ class TransformersVLM:
         known = find_family(model.config.model_type)
         self.family: Family = known or UnknownFamily(image_grid_hw)
         self._last: tuple[weakref.ref[Any], str, Inputs] | None = None
+        self._told_of_a_crop = False
 
     @property
     def dialect(self) -> str:
@@ -108,9 +111,13 @@ class TransformersVLM:
         """What `reply` says about `picture` in the model's own dialect; px of the picture."""
         from headsight.language.dialects import DIALECTS
 
-        seen_wh = self.seen_wh(picture, reply.prompt)
         return DIALECTS[self.dialect].parse(
-            reply.text, picture.image_wh, seen_wh=seen_wh, mode=mode, prompt=reply.prompt
+            reply.text,
+            picture.image_wh,
+            seen_wh=self.seen_wh(picture, reply.prompt),
+            mode=mode,
+            prompt=reply.prompt,
+            region=self.family.seen_region(self.processor, picture.image_wh),
         )
 
     def prepare(self, picture: Picture, prompt: str, *, written: str = "") -> Inputs:
@@ -157,7 +164,23 @@ class TransformersVLM:
             return self._last[2]
         inputs = self.family.inputs(self.processor, picture, prompt)
         self._last = (weakref.ref(picture), prompt, inputs)
+        self._tell_of_a_crop(picture)
         return inputs
+
+    def _tell_of_a_crop(self, picture: Picture) -> None:
+        """Warn, once a model, that something of a picture is not seen at all."""
+        region = self.family.seen_region(self.processor, picture.image_wh)
+        if region is None or self._told_of_a_crop:
+            return
+        (x0, y0, x1, y1), (width, height) = region, picture.image_wh
+        if max(x0, y0, width - x1, height - y1) > 1:
+            self._told_of_a_crop = True
+            _LOG.warning(
+                "event=crop model=%s picture=%dx%d seen=[%.0f, %.0f, %.0f, %.0f]: what lies outside"
+                " cannot be found; set do_pad=True and do_center_crop=False in the image processor"
+                " if the model was trained on padded pictures",
+                self.name, width, height, max(x0, 0), max(y0, 0), min(x1, width), min(y1, height),
+            )  # fmt: skip
 
     def _to_model(self, inputs: Inputs) -> Inputs:
         device, dtype = self.model.device, self.model.dtype

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from headsight.errors import CheckpointError, InputError
 from headsight.language.codec import parse
 from headsight.language.spec import CodecSpec
+from headsight.models.base import Reply
 from headsight.models.families.family import token_span
 from headsight.models.transformers_vlm import TransformersVLM, load_transformers
 from headsight.picture import Picture
@@ -226,3 +228,45 @@ def test_the_last_question_is_prepared_once(tiny: Tiny, monkeypatch: pytest.Monk
     first = vlm.prepare(PICTURE, PROMPT)
     vlm.processor = None  # would fail if it were asked again
     assert vlm.prepare(PICTURE, PROMPT)["input_ids"] is first["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "box"),
+    [
+        # resized to 64 x 32, of which the middle 32 x 32 are kept: 16 px cut off left and right
+        ({}, (24, 8, 32, 16)),
+        # a square of 64 with 16 px above the picture, resized to 32 x 32
+        ({"do_pad": True}, (16, 0, 32, 16)),
+        # stretched to 32 x 32
+        ({"do_center_crop": False, "size": {"height": 32, "width": 32}}, (16, 8, 32, 16)),
+    ],
+    ids=["crop", "padded", "stretched"],
+)
+def test_llava_boxes_are_read_in_the_frame_that_its_processor_makes(
+    settings: dict[str, Any], box: tuple[int, ...]
+) -> None:
+    tiny = llava.llava(**settings)
+    vlm = TransformersVLM(tiny.model, tiny.processor, name="tiny")
+    wide = Picture(Image.new("RGB", (64, 32)))
+    answer = vlm.read(wide, Reply("Where?", "[0.25, 0.25, 0.50, 0.50]", (), ()))
+    assert answer.strict
+    np.testing.assert_allclose(answer.value, [box])
+
+
+def test_a_picture_that_is_cropped_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    for settings, size, told in (
+        ({}, (64, 32), "seen=[16, 0, 48, 32]"),
+        ({}, (32, 64), "seen=[0, 16, 32, 48]"),
+        ({}, (32, 32), ""),
+        ({"do_pad": True}, (64, 32), ""),
+    ):
+        caplog.clear()
+        tiny = llava.llava(**settings)
+        vlm = TransformersVLM(tiny.model, tiny.processor, name="tiny")
+        for prompt in ("a cup", "a dog"):
+            vlm.prepare(Picture(Image.new("RGB", size)), prompt)
+        assert len(caplog.messages) == bool(told)
+        assert told in caplog.text
+        if told:
+            assert "cannot be found" in caplog.text
+            assert "do_pad=True" in caplog.text

@@ -18,6 +18,7 @@ from headsight.language.dialects.json_boxes import GEMINI, KIMI_VL, QWEN2_5_VL, 
 from headsight.language.dialects.kosmos2 import KOSMOS2
 from headsight.language.dialects.mini import MINICPM_V, MINIGPT_V2
 from headsight.language.dialects.molmo import MOLMO
+from headsight.language.dialects.molmo2 import MOLMO2
 from headsight.language.dialects.native_answer import NativeAnswer
 from headsight.language.dialects.own import HEADSIGHT
 from headsight.language.dialects.paligemma import PALIGEMMA
@@ -43,6 +44,7 @@ DIALECTS: dict[str, Dialect] = {
         GLM4V,
         KIMI_VL,
         MOLMO,
+        MOLMO2,
         GEMINI,
         MINIGPT_V2,
         MINICPM_V,

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from headsight.errors import InputError
 from headsight.language.answer import Failure
 from headsight.language.dialects.exact import QuickReader
-from headsight.language.dialects.native_answer import DETAILS, NativeAnswer
+from headsight.language.dialects.native_answer import NativeAnswer
 from headsight.language.dialects.scan import Scanner
 from headsight.language.dialects.settle import settle
-from headsight.language.dialects.space import Frame, Space, frame_of
+from headsight.language.dialects.space import Frame, Region, Space, frame_of
 from headsight.language.prompts import clean_expression
 
 MODES = ("strict", "lenient")
@@ -39,10 +39,13 @@ _DIGIT = re.compile(r"[0-9]")
 _NO_FLAGS: frozenset[str] = frozenset()
 _OF_GRAMMAR = (
     Failure.NO_STRUCTURE,
+    Failure.NOT_A_NUMBER,
+    Failure.NO_BOX,
     Failure.UNREADABLE,
     Failure.TRUNCATED,
     Failure.BAD_DIGITS,
 )
+"""Failures that another family's grammar may explain."""
 _LONGEST_LOOKED_AT = 20_000
 """Characters of a text that other families are asked to read."""
 
@@ -93,6 +96,7 @@ class Dialect(Protocol):
         *,
         mode: str = "strict",
         prompt: str = "",
+        region: Region | None = None,
     ) -> NativeAnswer:
         """What `text` says."""
         ...
@@ -176,6 +180,7 @@ class NativeDialect:
         *,
         mode: str = "strict",
         prompt: str = "",
+        region: Region | None = None,
     ) -> NativeAnswer:
         """What `text` says, in pixels of the original picture.
 
@@ -185,13 +190,15 @@ class NativeDialect:
             seen_wh: size at which the model saw it, where `needs_seen_wh`.
             mode: "strict", or "lenient" with repairs.
             prompt: the question, passed over where the model repeats it.
+            region: the part of the picture that the model saw, for families whose numbers are
+                shares of a square; by default the picture padded to a square.
 
         Raises:
             InputError: an unknown mode, a size that is none, or no `seen_wh` where it is needed.
         """
         if mode not in MODES:
             raise InputError(f"mode is {mode!r}; expected one of {', '.join(MODES)}.")
-        frame = frame_of(self.space, image_wh, seen_wh)
+        frame = frame_of(self.space, image_wh, seen_wh, region)
         if self.exact is not None and (found := self.exact.read(text, frame)) is not None:
             return self._exactly(text, *found)
         answer = self._read(text, frame, mode=mode, prompt=prompt)
@@ -261,4 +268,4 @@ def look_elsewhere(
         if name != answer.dialect and other.reads(answer.text, image_wh, seen_wh)
     )
     if answer.families and answer.failure in _OF_GRAMMAR:
-        answer.failure, answer.flags = DETAILS["wrong_family"], frozenset({"wrong_family"})
+        answer.failure = Failure.WRONG_FAMILY

@@ -2,7 +2,8 @@
 
     Shikra   Answer: [0.250,0.250,0.500,0.500] .   fractions of the picture **padded to a square**
     LLaVA    [0.25, 0.25, 0.50, 0.50]              the same (the makers say so, users dispute it:
-             `llava_unpadded` reads fractions of the picture itself)
+             `llava_unpadded` reads fractions of the picture itself); where it is known what the
+             model saw, such as a crop, `region` tells it
     Ferret   the cup [250, 250, 500, 500]          thousandths of the picture, label before the box
 
 Shikra and LLaVA cannot be told apart by their text: the name of the family decides.

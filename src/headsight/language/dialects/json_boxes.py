@@ -200,10 +200,10 @@ def _label(text: str, before: int, found: re.Match[str], after: int) -> str | No
     return str(label["double"] if label["double"] is not None else label["single"])
 
 
-def _numbers(value: Any, arity: int) -> tuple[tuple[float, ...], None] | tuple[None, str]:
+def _numbers(value: Any, arity: int) -> tuple[tuple[float, ...], None] | tuple[None, Failure]:
     """The numbers of a decoded list, or why they are none."""
     if not isinstance(value, list) or any(type(v) not in (int, float) for v in value):
-        return None, "not_a_number"
+        return None, Failure.NOT_A_NUMBER
     if len(value) != arity:
         return None, Failure.WRONG_ARITY
     if any(abs(v) > 1e9 or v != v for v in value):

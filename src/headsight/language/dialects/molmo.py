@@ -3,17 +3,27 @@
     <point x="52.9" y="43.9" alt="cup">cup</point>
     <points x1="52.9" y1="43.9" x2="10.0" y2="20.5" alt="cups">cups</points>
 
-A number above 100 is invalid and not moved to the border. Molmo 2 writes another tag, which is not
-confirmed: it has no dialect.
+A number above 100 is invalid and not moved to the border. `There are none.` says: nothing.
+Molmo 2 writes another tag (`molmo2`).
 """
 
 from __future__ import annotations
 
-__all__ = ["MOLMO", "PointTags"]
+__all__ = [
+    "MOLMO",
+    "NOTHING",
+    "PointTags",
+    "is_nothing",
+    "label_of",
+    "labelled_points",
+    "mend_quotes",
+]
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from headsight.errors import InputError
 from headsight.language.answer import Failure
@@ -21,6 +31,9 @@ from headsight.language.dialects.dialect import NativeDialect
 from headsight.language.dialects.scan import Place, Scan, numbers_of
 from headsight.language.dialects.space import Space
 from headsight.language.dialects.tags import checked_label
+
+NOTHING = "There are none."
+"""The answer where nothing is to be pointed at."""
 
 _TAG = re.compile(
     r"<points?\b(?P<body>[^<>]*)(?P<close>>)?(?:(?P<label>[^<>]*)(?P<end></points?>)?)"
@@ -37,7 +50,7 @@ class PointTags:
 
     def scan(self, text: str, *, is_lenient: bool = False, prompt: str = "") -> Scan:
         """See `Scanner.scan`."""
-        scan = Scan()
+        scan = Scan(is_none=is_nothing(text))
         for tag in _TAG.finditer(text):
             scan.is_cut |= tag["close"] is None or tag["end"] is None
             self._read_tag(tag, scan, is_lenient)
@@ -45,22 +58,11 @@ class PointTags:
 
     def write(self, rows: Sequence[Sequence[str]], labels: Sequence[str | None]) -> str:
         """See `Scanner.write`; points that follow each other under one label share a tag."""
-        groups: list[tuple[str, list[Sequence[str]]]] = []
-        for row, label in zip(rows, labels, strict=True):
-            if len(row) != 2:
-                raise InputError(
-                    "Molmo writes points (N, 2), but boxes (N, 4) were given. Pass their centres."
-                )
-            name = checked_label(label, "<>\"'")
-            if groups and groups[-1][0] == name:
-                groups[-1][1].append(row)
-            else:
-                groups.append((name, [row]))
-        return "\n".join(_tag(name, points) for name, points in groups)
+        tags = (_tag(name, points) for name, points in labelled_points(rows, labels))
+        return "\n".join(tags) or NOTHING
 
     def _read_tag(self, tag: re.Match[str], scan: Scan, is_lenient: bool) -> None:
-        alt = _ALT.search(tag["body"])
-        words = (alt[1] if alt and alt[1] is not None else alt[2]) if alt else tag["label"]
+        label = label_of(tag)
         body = _ALT.sub(lambda found: " " * len(found[0]), tag["body"])
         is_closed = tag["close"] is not None
         axes: dict[str, dict[str, re.Match[str]]] = {}
@@ -70,13 +72,44 @@ class PointTags:
         for pairs in axes.values():
             if len(pairs) == 2 or is_closed:  # else it is the last pair of a text that is cut off
                 place = _point(pairs, tag.start("body"))
-                place.label = (words or "").strip() or None
+                place.label = label
                 scan.places.append(place)
                 if place.numbers and any(pair["quote"] != '"' for pair in pairs.values()):
-                    _mend_quotes(place, scan, is_lenient)
+                    mend_quotes(place, scan, is_lenient)
 
 
-def _mend_quotes(place: Place, scan: Scan, is_lenient: bool) -> None:
+def is_nothing(text: str) -> bool:
+    """True where the whole of `text` says that there is nothing to point at."""
+    return text.strip() == NOTHING
+
+
+def label_of(tag: re.Match[str]) -> str | None:
+    """What a tag calls its points: its `alt`, or the text that it holds."""
+    alt = _ALT.search(tag["body"])
+    words = (alt[1] if alt[1] is not None else alt[2]) if alt else tag["label"]
+    return (words or "").strip() or None
+
+
+def labelled_points(
+    rows: Sequence[Sequence[str]], labels: Sequence[str | None]
+) -> Iterator[tuple[str, list[Sequence[str]]]]:
+    """Points that follow each other under one label, together.
+
+    Raises:
+        InputError: boxes, or a label that would end a tag.
+    """
+    for row in rows:
+        if len(row) != 2:
+            raise InputError(
+                "Molmo writes points (N, 2), but boxes (N, 4) were given. Pass their centres."
+            )
+    names = [checked_label(label, "<>\"'") for label in labels]
+    for name, group in groupby(zip(names, rows, strict=True), key=itemgetter(0)):
+        yield name, [row for _, row in group]
+
+
+def mend_quotes(place: Place, scan: Scan, is_lenient: bool) -> None:
+    """Take a place whose quotes are not the right ones, or leave it in a strict reading."""
     if is_lenient:
         scan.repair("quotes")
     else:

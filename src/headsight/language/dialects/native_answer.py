@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DETAILS", "NativeAnswer"]
+__all__ = ["NativeAnswer"]
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headsight.language.answer import Answer, Failure
-
-DETAILS: dict[str, Failure] = {
-    "inverted": Failure.DEGENERATE,
-    "not_a_number": Failure.UNREADABLE,
-    "no_box": Failure.UNREADABLE,
-    "wrong_family": Failure.WRONG_KIND,
-}
-"""Failures that are finer than `Failure`, each with the nearest of it; named in `Answer.flags`."""
+from headsight.language.answer import Answer
 
 
 @dataclass(slots=True, eq=False)
@@ -41,9 +33,7 @@ class NativeAnswer(Answer):
     @property
     def status(self) -> str:
         """`ok`, or what is wrong in one word."""
-        if self.failure is None:
-            return "ok"
-        return next((name for name in DETAILS if name in self.flags), str(self.failure))
+        return "ok" if self.failure is None else str(self.failure)
 
     @property
     def item_spans(self) -> tuple[tuple[int, int], ...]:

@@ -14,6 +14,7 @@ from headsight.language.codec import CodecSpec, encode, parse
 from headsight.language.dialects.dialect import MODES, blank_out, look_elsewhere
 from headsight.language.dialects.native_answer import NativeAnswer
 from headsight.language.dialects.scan import FOREIGN
+from headsight.language.dialects.space import Region
 from headsight.language.prompts import refer
 
 _SPEC = CodecSpec("boxes")
@@ -58,6 +59,7 @@ class OwnDialect:
         *,
         mode: str = "strict",
         prompt: str = "",
+        region: Region | None = None,
     ) -> NativeAnswer:
         """What `text` says; see `NativeDialect.parse`."""
         if mode not in MODES:

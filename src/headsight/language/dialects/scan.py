@@ -24,8 +24,8 @@ class Place:
 
     span: tuple[int, int]
     numbers: tuple[float, ...] | None
-    problem: str | None = None
-    """Why there are no numbers: a `Failure`, or one of `DETAILS`."""
+    problem: Failure | None = None
+    """Why there are no numbers."""
     label: str | None = None
     outlines: tuple[tuple[tuple[float, float], ...], ...] = ()
     codes: tuple[int, ...] = ()
@@ -86,10 +86,10 @@ def place_of(
 
 def numbers_of(
     tokens: Sequence[str], arity: int
-) -> tuple[tuple[float, ...], None] | tuple[None, str]:
+) -> tuple[tuple[float, ...], None] | tuple[None, Failure]:
     """The numbers of one place, or why they are none."""
     if not tokens or any(_NUMBER.fullmatch(token) is None for token in tokens):
-        return None, "not_a_number"
+        return None, Failure.NOT_A_NUMBER
     if len(tokens) != arity:
         return None, Failure.WRONG_ARITY
     return tuple(map(float, tokens)), None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headsight.language.answer import Failure
 from headsight.language.codec import parse
-from headsight.language.dialects.native_answer import DETAILS, NativeAnswer
+from headsight.language.dialects.native_answer import NativeAnswer
 from headsight.language.dialects.scan import Place, Scan
 from headsight.language.dialects.space import Frame
 from headsight.language.spec import CodecSpec, Kind
@@ -48,7 +48,7 @@ def settle(
             repairs=tuple(scan.repairs), dialect=dialect,
         )  # fmt: skip
     placed: list[_Placed] = []
-    dropped: list[tuple[Place, str]] = []
+    dropped: list[tuple[Place, Failure]] = []
     if scan.problem is None or is_lenient:
         placed, dropped = _split(scan.places, frame)
     if not placed:
@@ -67,7 +67,7 @@ def settle(
         text,
         (placed[0].place.span[0], placed[-1].place.span[1]),
         tuple(p.place.span for p in placed),
-        dropped=tuple((text[slice(*place.span)], problem) for place, problem in dropped),
+        dropped=tuple((text[slice(*place.span)], str(problem)) for place, problem in dropped),
         flags=flags,
         labels=tuple(p.place.label for p in placed),
         dialect=dialect,
@@ -77,22 +77,24 @@ def settle(
     )
 
 
-def _split(places: Sequence[Place], frame: Frame) -> tuple[list[_Placed], list[tuple[Place, str]]]:
+def _split(
+    places: Sequence[Place], frame: Frame
+) -> tuple[list[_Placed], list[tuple[Place, Failure]]]:
     """Places in pixels, all of the kind of the first, and the others with what is wrong."""
     placed: list[_Placed] = []
-    dropped: list[tuple[Place, str]] = []
+    dropped: list[tuple[Place, Failure]] = []
     for place in places:
         numbers = place.numbers
         if numbers is None:
-            dropped.append((place, str(place.problem)))
+            dropped.append((place, place.problem or Failure.UNREADABLE))
             continue
         pixels, problem = frame.point(numbers) if len(numbers) == 2 else frame.box(numbers)
         if _is_of_another_scale(numbers, frame):
-            dropped.append((place, str(Failure.BAD_DIGITS)))
+            dropped.append((place, Failure.BAD_DIGITS))
         elif pixels is None:
-            dropped.append((place, str(problem)))
+            dropped.append((place, problem or Failure.UNREADABLE))
         elif placed and len(placed[0].pixels) != len(pixels):
-            dropped.append((place, str(Failure.WRONG_KIND)))
+            dropped.append((place, Failure.WRONG_KIND))
         else:
             placed.append(_Placed(place, pixels, problem is not None))
     return placed, dropped
@@ -117,53 +119,42 @@ def _is_loop(placed: Sequence[_Placed]) -> bool:
 
 
 def _failure_of(
-    placed: Sequence[_Placed], dropped: Sequence[tuple[Place, str]], scan: Scan
+    placed: Sequence[_Placed], dropped: Sequence[tuple[Place, Failure]], scan: Scan
 ) -> tuple[Failure | None, frozenset[str]]:
     flags = frozenset({"edge"} if any(p.is_cut for p in placed) else ())
     if scan.is_cut:
         return (Failure.REPEAT if _is_loop(placed) else Failure.TRUNCATED), flags
     if dropped:
-        failure, more = _named(dropped[0][1])
-        return failure, flags | more
+        return dropped[0][1], flags
     return (Failure.OUT_OF_RANGE if flags else None), flags
-
-
-def _named(problem: str) -> tuple[Failure, frozenset[str]]:
-    """The failure of a problem, and the problem as a flag where it is finer."""
-    if problem in DETAILS:
-        return DETAILS[problem], frozenset({problem})
-    return Failure(problem), frozenset()
 
 
 def _nothing(
     text: str,
     clean: str,
     scan: Scan,
-    dropped: Sequence[tuple[Place, str]],
+    dropped: Sequence[tuple[Place, Failure]],
     *,
     dialect: str,
     asked: Kind,
 ) -> NativeAnswer:
     """An answer without a place, and the reason."""
-    problem = _reason(clean, scan, dropped)
-    failure, flags = _named(problem)
     return NativeAnswer(
         None,
         None,
         asked,
         False,
-        failure,
+        _reason(clean, scan, dropped),
         False,
         text,
         (0, len(text)),
         (),
-        dropped=tuple((text[slice(*place.span)], why) for place, why in dropped),
-        flags=flags,
+        dropped=tuple((text[slice(*place.span)], str(why)) for place, why in dropped),
         dialect=dialect,
     )
 
 
-def _reason(clean: str, scan: Scan, dropped: Sequence[tuple[Place, str]]) -> str:
+def _reason(clean: str, scan: Scan, dropped: Sequence[tuple[Place, Failure]]) -> Failure:
     if scan.is_cut:
         return Failure.TRUNCATED
     if not clean.strip():
@@ -174,7 +165,7 @@ def _reason(clean: str, scan: Scan, dropped: Sequence[tuple[Place, str]]) -> str
         return scan.problem
     if parse(clean[:_LOOKED_AT], _OWN).failure is Failure.REFUSAL:
         return Failure.REFUSAL
-    return Failure.NO_STRUCTURE if _DIGIT.search(clean) else "no_box"
+    return Failure.NO_STRUCTURE if _DIGIT.search(clean) else Failure.NO_BOX
 
 
 def _outlines(

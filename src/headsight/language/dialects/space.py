@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FIFTH", "Frame", "Space", "frame_of"]
+__all__ = ["FIFTH", "Frame", "Region", "Space", "frame_of"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headsight.errors import InputError
+from headsight.language.answer import Failure
 
 FIFTH = 2**17
 """A number beyond all ranges; a power of two, so that dividing by it is exact."""
 
 Array = NDArray[np.float64]
 Box = tuple[float, float, float, float]
+Region = Box
+"""Xyxy px of the picture that a model saw as its whole canvas; beyond the picture where padded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,8 @@ class Space:
     """The largest number that may be written; None: the far border."""
     order: Literal["xyxy", "yxyx"] = "xyxy"
     is_padded: bool = False
-    """The sides are those of the picture padded to a square, the picture in its middle."""
+    """The sides are those of the picture padded to a square, the picture in its middle, or of the
+    region that the model is known to have seen instead."""
     offset: float = 0.0
     """0.5 where a number names a bin that is read at its centre."""
     rounding: Literal["round", "floor"] = "round"
@@ -63,14 +67,14 @@ class Frame:
     """(5, 8): four whole numbers and `FIFTH`, to four pixels and four margins that are >= 0 where
     the box has an area and lies in range (for spaces that cannot leave the picture)."""
 
-    def box(self, numbers: Sequence[float]) -> tuple[Box | None, str | None]:
+    def box(self, numbers: Sequence[float]) -> tuple[Box | None, Failure | None]:
         """Pixels x0, y0, x1, y1, and what is wrong: `out_of_range` beside a box that was cut."""
         a, b, c, d = numbers
         x0, y0, x1, y1 = (a, b, c, d) if self.space.order == "xyxy" else (b, a, d, c)
         if not (self._is_near(x0, y0) and self._is_near(x1, y1)):
-            return None, "out_of_range"
+            return None, Failure.OUT_OF_RANGE
         if x1 < x0 or y1 < y0:
-            return None, "inverted"
+            return None, Failure.INVERTED
         cut = (*self._cut(x0, y0), *self._cut(x1, y1))
         (sx, sy), (ox, oy) = self.scale, self.shift
         pixels = cut[0] * sx + ox, cut[1] * sy + oy, cut[2] * sx + ox, cut[3] * sy + oy
@@ -79,20 +83,20 @@ class Frame:
             is_in_padding = cut[0] < cut[2] and cut[1] < cut[3]
             pixels = (*low, *high)
             if is_in_padding and not (low[0] < high[0] and low[1] < high[1]):
-                return None, "out_of_range"
+                return None, Failure.OUT_OF_RANGE
         if not (pixels[0] < pixels[2] and pixels[1] < pixels[3]):
-            return None, "degenerate"
-        return pixels, None if cut == (x0, y0, x1, y1) else "out_of_range"
+            return None, Failure.DEGENERATE
+        return pixels, None if cut == (x0, y0, x1, y1) else Failure.OUT_OF_RANGE
 
-    def point(self, numbers: Sequence[float]) -> tuple[tuple[float, float] | None, str | None]:
+    def point(self, numbers: Sequence[float]) -> tuple[tuple[float, float] | None, Failure | None]:
         """Pixels x, y, and what is wrong, as `box`; no family writes points of a padded square."""
         first, second = numbers
         x, y = (first, second) if self.space.order == "xyxy" else (second, first)
         if not self._is_near(x, y):
-            return None, "out_of_range"
+            return None, Failure.OUT_OF_RANGE
         cut = self._cut(x, y)
         pixels = cut[0] * self.scale[0] + self.shift[0], cut[1] * self.scale[1] + self.shift[1]
-        return pixels, None if cut == (x, y) else "out_of_range"
+        return pixels, None if cut == (x, y) else Failure.OUT_OF_RANGE
 
     def write(self, places: Any) -> list[list[str]]:
         """Numbers of boxes (N, 4) or points (N, 2) in pixels, in the order of the family.
@@ -148,9 +152,12 @@ class Frame:
 
 @lru_cache(maxsize=512)
 def frame_of(
-    space: Space, image_wh: tuple[int, int], seen_wh: tuple[int, int] | None = None
+    space: Space,
+    image_wh: tuple[int, int],
+    seen_wh: tuple[int, int] | None = None,
+    region: Region | None = None,
 ) -> Frame:
-    """`space` over a picture of `image_wh`, which the model saw at `seen_wh`.
+    """`space` over a picture of `image_wh`, of which the model saw `region` at `seen_wh`.
 
     Raises:
         InputError: a size that is not positive, or no `seen_wh` where numbers are pixels of it.
@@ -158,9 +165,8 @@ def frame_of(
     width, height = _size(image_wh, "image_wh")
     sides, shift = np.array((width, height), dtype=np.float64), np.zeros(2)
     if space.is_padded:
-        side = max(width, height)
-        shift = -np.array(((side - width) // 2, (side - height) // 2), dtype=np.float64)
-        sides[:] = side
+        x0, y0, x1, y1 = _padded_square(width, height) if region is None else region
+        sides, shift = np.array((x1 - x0, y1 - y0)), np.array((x0, y0))
     if space.divisor is not None:
         borders = np.full(2, space.divisor, dtype=np.float64)
         limit = borders if space.highest is None else np.full(2, space.highest, dtype=np.float64)
@@ -183,6 +189,12 @@ def frame_of(
         _pair(limit),
         _matrix(space, scale, shift, limit),
     )
+
+
+def _padded_square(width: int, height: int) -> Region:
+    side = max(width, height)
+    x0, y0 = -float((side - width) // 2), -float((side - height) // 2)
+    return x0, y0, x0 + side, y0 + side
 
 
 def _matrix(space: Space, scale: Array, shift: Array, limit: Array) -> Array:

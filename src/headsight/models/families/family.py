@@ -74,6 +74,11 @@ class Family(Protocol):
     ) -> tuple[int, int]:
         """Width and height, px, of the picture as the model saw it (for absolute coordinates)."""
 
+    def seen_region(
+        self, processor: Any, image_wh: tuple[int, int]
+    ) -> tuple[float, float, float, float] | None:
+        """Xyxy px of the picture that the model's one square view shows; None: not one square."""
+
     def text_span(self, processor: Any, inputs: Inputs, prompt: str, words: str) -> tuple[int, int]:
         """First token of `words`, a part of `prompt`, in the sequence, and the one after the last.
 
@@ -138,6 +143,12 @@ class ChatFamily(ABC):
         """See `Family.seen_wh`; here the size of one picture in `pixel_values`."""
         height, width = inputs["pixel_values"].shape[-2:]
         return int(width), int(height)
+
+    def seen_region(
+        self, processor: Any, image_wh: tuple[int, int]
+    ) -> tuple[float, float, float, float] | None:
+        """See `Family.seen_region`."""
+        return None
 
     def text_span(self, processor: Any, inputs: Inputs, prompt: str, words: str) -> tuple[int, int]:
         """See `Family.text_span`."""

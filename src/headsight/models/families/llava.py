@@ -43,6 +43,14 @@ class Llava(ChatFamily):
         grid_hw = (height // patch, width // patch)
         return (ImageView(grid_hw, image_positions(config, inputs), region, kind),)
 
+    def seen_region(
+        self, processor: Any, image_wh: tuple[int, int]
+    ) -> tuple[float, float, float, float] | None:
+        """What the image processor, as it is set, leaves of the picture, or puts around it."""
+        if _has_pixtral(processor):
+            return (0.0, 0.0, float(image_wh[0]), float(image_wh[1]))
+        return square_region(processor.image_processor, image_wh)[0]
+
 
 LLAVA = Llava()
 

@@ -19,7 +19,7 @@ class Molmo2(ChatFamily):
     """Molmo 2 (arXiv 2601.10611), which points."""
 
     model_types = ("molmo2",)
-    dialect = "molmo"
+    dialect = "molmo2"
     template: ClassVar[str] = "<|im_start|>user\n{image}{prompt}<|im_end|>\n<|im_start|>assistant\n"
     # without the types of tokens, image tokens silently see only those before them
     requires = ("image_grids", "mm_token_type_ids")

@@ -17,9 +17,8 @@ from tiny_vlms.tiny import Tiny, build, text_config, tokenizer, vision_config
 
 
 def processor(**kwargs: Any) -> LlavaProcessor:
-    image_processor = LlavaImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, **kwargs
-    )
+    settings = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    image_processor = LlavaImageProcessorPil(**{**settings, **kwargs})
     return LlavaProcessor(
         image_processor,
         tokenizer(["<image>"]),
