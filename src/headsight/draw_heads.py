@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
@@ -18,15 +20,20 @@ _INK, _GREY, _BLUE, _ORANGE = "#222222", "#bbbbbb", "#2b6cb0", "#dd6b20"
 _BARS = 10
 
 
-def draw_selection(selection: Selection, heads: Sequence[tuple[int, int]]) -> Image.Image:
+def draw_selection(
+    selection: Selection,
+    heads: Sequence[tuple[int, int]],
+    frequency_std: Float[NDArray[np.float64], "layers heads"] | None = None,
+) -> Image.Image:
     """Left: attention sums of all heads in order, with the elbow. Right: the heads taken most.
 
-    `heads` are those that are kept; they are drawn in another colour.
+    `heads` are those that are kept; they are drawn in another colour. `frequency_std` of several
+    draws is drawn as a whisker at each bar.
     """
     image = Image.new("RGB", _SIZE, "white")
     pen = ImageDraw.Draw(image)
     _curve(pen, selection, (70, 50, 470, 360))
-    _bars(pen, selection, set(heads), (620, 50, 970, 360))
+    _bars(pen, selection, set(heads), frequency_std, (620, 50, 970, 360))
     return image
 
 
@@ -54,6 +61,7 @@ def _bars(
     pen: ImageDraw.ImageDraw,
     selection: Selection,
     kept: set[tuple[int, int]],
+    std: Float[NDArray[np.float64], "layers heads"] | None,
     at: tuple[int, int, int, int],
 ) -> None:
     x0, y0, x1, y1 = at
@@ -65,9 +73,14 @@ def _bars(
         frequency = float(selection.frequency[layer, head])
         y = y0 + row * step
         color = _ORANGE if (layer, head) in kept else _BLUE
-        end = x0 + max((x1 - x0 - 60) * frequency, 1)
+        unit = x1 - x0 - 60
+        end = x0 + max(unit * frequency, 1)
         pen.text((x0 - 90, y + 4), f"L{layer} H{head}", _INK, _font(14))
         pen.rectangle([x0, y + 3, end, y + step - 5], fill=color)
+        if std is not None:
+            reach, middle = unit * float(std[layer, head]), y + step / 2 - 1
+            pen.line([(max(end - reach, x0), middle), (end + reach, middle)], _INK, 2)
+            end += reach
         pen.text((end + 6, y + 4), f"{frequency:.0%}", _INK, _font(14))
 
 

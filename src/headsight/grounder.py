@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Grounder", "load"]
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,14 +82,34 @@ class Grounder:
                 attention cannot be looked at.
             CheckpointError: `heads` of another model, or no file of heads.
         """
-        from headsight.tasks.refer import ground
+        [found] = self.ground_each(source, [words], constrain=constrain, heads=heads)
+        return found
+
+    def ground_each(
+        self,
+        source: PictureSource | Picture,
+        words: Sequence[str],
+        *,
+        constrain: bool = False,
+        heads: HeadSet | Path | str | None = None,
+    ) -> list[Detections]:
+        """The places of each of many expressions about one picture, which is read once for all.
+
+        The answers are those of `ground`, in the order of `words`.
+
+        Raises:
+            ImageError: the picture cannot be opened.
+            InputError: as for `ground`, of any of them.
+            CheckpointError: `heads` of another model, or no file of heads.
+        """
+        from headsight.tasks.refer import ground_each
 
         picture = open_picture(source)
         if heads is None:
-            return ground(self.vlm, picture, words, constrain=constrain)
+            return ground_each(self.vlm, picture, words, constrain=constrain)
         from headsight.attention.head_set import HeadSet
         from headsight.models.base import AttentiveVLM
-        from headsight.tasks.looking import ground_by_heads
+        from headsight.tasks.looking import ground_each_by_heads
 
         if not isinstance(self.vlm, AttentiveVLM):
             raise InputError(
@@ -96,7 +117,7 @@ class Grounder:
                 " the model itself, or leave heads out."
             )
         found = heads if isinstance(heads, HeadSet) else HeadSet.load(Path(heads))
-        return ground_by_heads(self.vlm, picture, words, found)
+        return ground_each_by_heads(self.vlm, picture, words, found)
 
     def ask(self, source: PictureSource | Picture, *prompts: str) -> list[Reply]:
         """The model's own words to your own questions, with nothing added to either."""

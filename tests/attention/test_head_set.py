@@ -11,7 +11,7 @@ import torch
 from headsight.attention.head_set import HeadSet, model_fingerprint
 from headsight.attention.selection import HeadStatistics, SelectionRule
 from headsight.attention.selection_counts import SelectionCounts
-from headsight.errors import CheckpointError
+from headsight.errors import CheckpointError, ConfigError
 
 RULE = SelectionRule(num_low=2, skip_layers=0, tau=0.3, exclude_fixed_position=True)
 
@@ -43,6 +43,23 @@ def test_save_and_load(tmp_path: Path) -> None:
     record = json.loads(path.read_text("utf-8"))
     assert record["schema"] == "headsight.head_set/1"
     assert record["heads"] == [[0, 1], [0, 3]]
+
+
+def test_the_same_heads_are_read_in_another_way() -> None:
+    heads = found()
+    assert heads.changed() == heads
+    fewer = heads.changed(k=1, kernel=1, sigma=0.0, choice="greedy")
+    assert (fewer.heads, fewer.kernel, fewer.sigma, fewer.choice) == (((0, 1),), 1, 0.0, "greedy")
+    assert fewer.changed(k=2).heads == heads.heads  # the table keeps all
+    for wrong, message in (
+        ({"k": 3}, "k is 3, but the table of these heads has 2"),
+        ({"k": 0}, "k is 0"),
+        ({"kernel": 2}, "kernel is 2"),
+        ({"sigma": -1.0}, "sigma -1"),
+        ({"choice": "lucky"}, "choice is 'lucky'; expected one of fixed, greedy"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            heads.changed(**wrong)
 
 
 def test_heads_of_another_model_are_refused() -> None:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headsight.cli.asking import AT_ONCE
 from headsight.cli.eval_refer import refer
 from headsight.cli.main import COMMANDS
+from headsight.errors import HeadsightError, InputError
 from headsight.geometry.masks import boxes_to_masks, mask_to_rle
 from headsight.models.base import MODELS
 from headsight.picture import Picture
@@ -92,9 +94,8 @@ def test_figures_of_a_whole_run(run: Callable, model: Any, tmp_path: Path) -> No
     assert ">= threshold" in settings["rule"]
     assert "right cup" in result["prompt"]
     assert result["versions"].keys() == {"headsight", "torch", "transformers"}
-    assert [Path(picture.source).name for picture, _, _ in model.calls] == ["0.png"] * 3 + [
-        "1.png"
-    ] * 2
+    asked = [(Path(picture.source).name, len(prompts)) for picture, prompts, _ in model.calls]
+    assert asked == [("0.png", 3), ("1.png", 2)]  # all about a picture at once
 
 
 def test_a_table_for_people(run: Callable, model: Any, tmp_path: Path) -> None:
@@ -154,6 +155,7 @@ def test_one_bad_picture_is_told_and_the_rest_go_on(
         (["--data", "nothing"], 2, "is no set of referring expressions"),
         (["--split", "val"], 2, "has no split 'val'"),
         (["--method", "heads"], 2, "--method heads needs --heads FILE"),
+        (["--k", "5"], 2, "give --heads"),
         (["--model", "scriptd"], 2, "Did you mean 'scripted'?"),
     ],
 )
@@ -177,7 +179,10 @@ def test_an_unusable_file_is_3(run: Callable, model: Any, tmp_path: Path) -> Non
 def test_a_killed_run_goes_on_where_it_stopped(
     run: Callable, scripted: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Stopped at every point in turn, the last line of its journal torn; nothing is asked twice."""
+    """Stopped at every point in turn, the last line of its journal torn.
+
+    What the journal holds is not asked again; it grows by pictures, of 3 and of 2 expressions.
+    """
     path = data(tmp_path, *ROWS)
     words = ("eval", "refer", "--data", path, "--model", "scripted", "--json")
     monkeypatch.setitem(MODELS, "scripted", lambda device: scripted(answer))
@@ -196,13 +201,15 @@ def test_a_killed_run_goes_on_where_it_stopped(
         ran = run(*words, "--output", out)
         assert (ran.code, out.exists()) == (130, False)
         journal = tmp_path / f"{stop}.json.journal"
+        held = len(journal.read_text().splitlines()) - 1
+        assert held == (0 if stop < 3 else 3)
         with journal.open("a") as file:
             file.write('{"id": "torn')
         vlm = scripted(answer)
         monkeypatch.setitem(MODELS, "scripted", lambda device, vlm=vlm: vlm)
         ran = run(*words, "--output", out)
         assert ran.code == 0
-        assert len(vlm.calls) == 5 - stop
+        assert sum(len(prompts) for _, prompts, _ in vlm.calls) == 5 - held
         assert json.loads(out.read_text())["figures"] == expected
 
 
@@ -224,7 +231,7 @@ def test_a_result_is_not_overwritten_unasked(run: Callable, model: Any, tmp_path
     assert "exists. Choose another --output, or give --overwrite" in ran.err
     model.calls.clear()
     assert run(*words, "--overwrite").code == 0
-    assert len(model.calls) == 5
+    assert len(model.calls) == 2
 
 
 def test_other_settings_or_labels_do_not_go_on(run: Callable, model: Any, tmp_path: Path) -> None:
@@ -244,10 +251,10 @@ def test_other_settings_or_labels_do_not_go_on(run: Callable, model: Any, tmp_pa
 def test_a_model_that_is_gone_ends_the_run(
     run: Callable, scripted: Any, monkeypatch: Any, tmp_path: Path
 ) -> None:
-    from headsight.errors import HeadsightError
+    asked = count(1)
 
     def gone(picture: Picture, prompt: str) -> str:
-        if len(vlm.calls) > 2:
+        if next(asked) > 20:
             raise HeadsightError("The server is gone.")
         return answer(picture, prompt)
 
@@ -258,11 +265,40 @@ def test_a_model_that_is_gone_ends_the_run(
     ran = run("eval", "refer", "--data", path, "--model", "scripted", "--output", out)
     assert ran.code == 3
     assert "The server is gone" in ran.err
-    assert len(vlm.calls) == 2 + 5
-    assert len((tmp_path / "result.json.journal").read_text().splitlines()) == 1 + 2
+    # 15 expressions about each picture: one call for the first, one that fails, then five alone
+    assert [len(prompts) for _, prompts, _ in vlm.calls] == [15, 15, 1, 1, 1, 1, 1]
+    assert len((tmp_path / "result.json.journal").read_text().splitlines()) == 1 + 15
     vlm = scripted(answer)
     assert run("eval", "refer", "--data", path, "--model", "scripted", "--output", out).code == 0
-    assert len(vlm.calls) == 28
+    assert [len(prompts) for _, prompts, _ in vlm.calls] == [15]
+
+
+def test_a_bad_expression_harms_no_other_about_its_picture(
+    run: Callable, scripted: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One without words is not asked; one that the model refuses is found by asking one by one."""
+
+    def picky(picture: Picture, prompt: str) -> str:
+        if "refused" in prompt:
+            raise InputError("That is refused.")
+        return answer(picture, prompt)
+
+    vlm = scripted(picky)
+    monkeypatch.setitem(MODELS, "scripted", lambda device: vlm)
+    rows = [("right cup", CUP)] * 8
+    rows[2], rows[5] = ("?!", CUP), ("refused", CUP)
+    words = ("--data", data(tmp_path, *rows), "--model", "scripted", "--json")
+    result = json.loads(run("eval", "refer", *words).out)
+    assert [f["id"] for f in result["failures"]] == ["3", "6"]
+    assert "has no words" in result["failures"][0]["error"]
+    assert (result["figures"]["expressions"], result["figures"]["acc@0.9"]) == (6, 1)
+    assert [len(prompts) for _, prompts, _ in vlm.calls] == [3, 4, 1, 1, 1, 1]
+
+
+def test_many_expressions_are_asked_in_parts(run: Callable, model: Any, tmp_path: Path) -> None:
+    path = data(tmp_path, *(ROWS[:1] * (4 * AT_ONCE)))
+    assert run("eval", "refer", "--data", path, "--model", "scripted", "--json").code == 0
+    assert [len(prompts) for _, prompts, _ in model.calls] == [AT_ONCE] * 4
 
 
 def test_segment_by_filled_boxes(run: Callable, model: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 
 import headsight
 from headsight.attention.head_set import HeadSet, model_fingerprint
+from headsight.attention.selection import SelectionRule
 from headsight.cli.main import main
 from headsight.errors import CheckpointError, InputError
 from headsight.geometry.boxes import box_iou
 from headsight.grounder import Grounder
-from headsight.models.image_views import RegionView
+from headsight.models.base import NANO
+from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture, open_picture
-from headsight.tasks.looking import discover, look
+from headsight.tasks.looking import Looks, discover, look, read_looks
 
 SAMPLE = Path(headsight.__file__).parent / "samples" / "astronaut.jpg"
 PROMPT = "Where is {words}? answer in [[x0,y0,x1,y1]] format."
@@ -56,20 +59,94 @@ def test_maps_are_true_shares_of_attention_on_what_the_tokens_hold(
     sums = looks.maps.sum((-2, -1))
     assert sums.min() > 0
     assert sums.max() < 1  # some of it falls on the text
-    # the picture is of one head, whose box the likeliest token holds
+    # the picture is of one head, whose box one of the tokens holds
     true = np.array([[160, 24, 297, 179]], float)
-    assert box_iou(looks.view.regions, true).max() > 0.6
+    assert np.asarray(box_iou(looks.view.regions, true)).max() > 0.6
+
+
+def test_the_row_before_the_first_number(grounder: Grounder, photo: Picture) -> None:
+    """The answer begins with [[, one token, and the row is that token's."""
+    asked = PROMPT.replace("{words}", "the woman")
+    inputs = grounder.vlm.prepare(photo, asked, written="[[")
+    assert grounder.vlm.processor.tokenizer.decode(inputs["input_ids"][0, -1]) == "[["
+    assert len(grounder.vlm.prepare(photo, asked)["input_ids"][0]) + 1 == len(
+        inputs["input_ids"][0]
+    )
+    before = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
+    answer = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="answer", opening="[[")
+    nothing_said = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="answer")
+    assert np.abs(answer.maps - before.maps).max() > 1e-3
+    np.testing.assert_array_equal(nothing_said.maps, before.maps)
 
 
 def test_the_token_that_looks_can_be_chosen(grounder: Grounder, photo: Picture) -> None:
     last_word = look(grounder.vlm, photo, "the woman", prompt=PROMPT)
     last_token = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
     alone = look(grounder.vlm, photo, "the woman")
-    all_words = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="mean_text")
     assert np.abs(last_word.maps - last_token.maps).max() > 1e-3
     # the words stand before what differs, and a full stop looks from another place
     assert np.abs(last_word.maps - alone.maps).max() > 1e-3
-    assert np.abs(all_words.maps - last_word.maps).max() > 1e-3
+
+
+def test_the_row_of_the_words_is_the_mean_of_their_tokens(
+    grounder: Grounder, photo: Picture
+) -> None:
+    """One word of one token: the mean is that token's row, and the words end there."""
+    asked = PROMPT.replace("{words}", "woman")
+    first, after = grounder.vlm.text_span(photo, asked, "woman")
+    assert after - first == 1
+    mean = look(grounder.vlm, photo, "woman", prompt=PROMPT, query="mean_text")
+    last = look(grounder.vlm, photo, "woman", prompt=PROMPT, query="last_text")
+    np.testing.assert_allclose(mean.maps, last.maps, atol=1e-7)
+    longer = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="mean_text")
+    assert np.abs(longer.maps - mean.maps).max() > 1e-3
+
+
+def test_expressions_about_a_picture_are_those_alone(
+    grounder: Grounder, photo: Picture, heads: HeadSet
+) -> None:
+    words = ("the woman", "the largest head", "the person on the left")
+    for used in (None, heads):
+        together = grounder.ground_each(photo, words, heads=used)
+        for one, expression in zip(together, words, strict=True):
+            alone = grounder.ground(photo, expression, heads=used)
+            assert one.boxes.tolist() == alone.boxes.tolist()
+            assert one.label_names == alone.label_names
+            assert [e.text for e in one.exchanges] == [e.text for e in alone.exchanges]
+            np.testing.assert_allclose(one.scores, alone.scores, rtol=1e-4)  # rounding of a batch
+    assert grounder.ground_each(photo, ()) == grounder.ground_each(photo, (), heads=heads) == []
+
+
+def blob(x: int, weight: float = 0.5) -> np.ndarray:
+    heat = np.full((4, 8), 0.001)
+    heat[1:3, x : x + 2] = weight / 4
+    return heat
+
+
+def looks_of(*maps: np.ndarray) -> Looks:
+    """One layer whose heads have these maps, over a picture of 80 x 40 px."""
+    view = ImageView((4, 8), np.arange(32), (0.0, 0.0, 80.0, 40.0))
+    return Looks(np.stack(maps)[None], view, np.ones((4, 8), bool))
+
+
+def test_fixed_and_greedy_heads() -> None:
+    """Head 0 looks left in two places, head 1 right in one: a greedy picture chooses head 1."""
+    looks = looks_of(blob(0) + blob(4, 0.1), blob(6))
+    rule = SelectionRule(skip_layers=0, tau=0.2)
+    fixed = HeadSet(heads=((0, 0),), model="", rule=rule, sigma=0.0)
+    chosen, heat = read_looks(looks, fixed)
+    assert chosen == ((0, 0),)
+    np.testing.assert_allclose(heat, looks.maps[0, 0])
+    chosen, heat = read_looks(looks, fixed.changed(choice="greedy"))
+    assert chosen == ((0, 1),)
+    np.testing.assert_allclose(heat, looks.maps[0, 1])
+
+
+def test_the_cells_of_a_box() -> None:
+    """Cells are 10 px; their centres are asked: 5, 15, 25 ... from 20 to 45 are two."""
+    truth = looks_of(blob(0)).truth(np.array([[20.0, 0, 45, 10], [70, 30, 80, 40]]))
+    assert np.argwhere(truth).tolist() == [[0, 2], [0, 3], [3, 7]]
+    assert not looks_of(blob(0)).truth(np.zeros((0, 4))).any()
 
 
 def test_discovery_counts_and_goes_on(grounder: Grounder, photo: Picture) -> None:
@@ -139,4 +216,27 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     code, told, error = run("ground", SAMPLE, "the woman", "--heads", out, "--json")
     assert code == 0, error
     assert len(json.loads(told)["pictures"][0]["places"]) == 1
-    assert "find-heads" in run("ground", SAMPLE, "the woman", "--method", "heads")[2]
+
+
+def test_nano_brings_its_own_heads(
+    photo: Picture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["ground", str(SAMPLE), "the woman", "--method", "heads", "--json"])
+    assert left.value.code == 0
+    [place] = json.loads(capsys.readouterr().out)["pictures"][0]["places"]
+    box = np.array([place["box"]], float)
+    assert np.asarray(box_iou(box, np.array([[160, 24, 297, 179]], float))).max() > 0.5
+    # heads of other weights are refused, wherever they lie
+    other = tmp_path / "other"
+    shutil.copytree(NANO, other)
+    record = json.loads((other / "heads.json").read_text())
+    (other / "heads.json").write_text(json.dumps(record | {"model": "0123"}))
+    with pytest.raises(SystemExit) as left:
+        main(["ground", str(SAMPLE), "the woman", "--model", str(other), "--method", "heads"])
+    assert left.value.code == 3
+    assert "fingerprint 0123" in capsys.readouterr().err
+    (other / "heads.json").unlink()
+    with pytest.raises(SystemExit) as left:
+        main(["ground", str(SAMPLE), "the woman", "--model", str(other), "--method", "heads"])
+    assert "needs --heads FILE" in capsys.readouterr().err

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["QUERIES", "HeadRow", "HeadSet", "Query", "model_fingerprint"]
+__all__ = ["QUERIES", "Choice", "HeadRow", "HeadSet", "Query", "Views", "model_fingerprint"]
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
 
 from headsight.attention.selection import Head, SelectionRule
 from headsight.attention.selection_counts import Selection
@@ -24,6 +26,8 @@ all tokens of the words (their mean), or of the token after which the answer's f
 """
 QUERIES: tuple[Query, ...] = get_args(Query)
 Views = Literal["global", "merged"]
+Choice = Literal["fixed", "greedy"]
+_CHOICES = {"query": QUERIES, "views": get_args(Views), "choice": get_args(Choice)}
 _RUN_SETTINGS = ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
 _SAMPLED = 64
 
@@ -46,6 +50,8 @@ class HeadRow:
     """Cells by which the centre of its map moves."""
     mean_iou: float | None = None
     """With the true cells, where samples had a truth."""
+    frequency_std: float | None = None
+    """Standard deviation of the frequency over several draws of samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,26 +80,47 @@ class HeadSet:
     """Cells of the Gaussian that maps are smoothed with; odd."""
     sigma: float = 1.0
     """Its standard deviation in cells; 0 for none."""
+    choice: Choice = "fixed"
+    """`heads` for every picture, or ("greedy" in the paper) as many as those, which each picture
+    and its words would choose by `rule`."""
     rule: SelectionRule = field(default_factory=SelectionRule)
     """How the heads were chosen."""
     n: int = 0
-    """Samples they were chosen on."""
+    """Samples they were chosen on, in each draw."""
     seeds: tuple[int, ...] = ()
-    """Of the draws of samples."""
+    """Of the draws of samples, one a draw."""
     tau: float | None = None
     """Attention sum of the elbow; None where all heads were kept."""
     data: str = ""
-    """Hash or name of the samples."""
+    """Name and hash of the samples."""
     versions: dict[str, str] = field(default_factory=dict)
     """Packages that it was found with."""
     table: tuple[HeadRow, ...] = ()
     """All heads that were ever taken, best first."""
 
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
+        if self.kernel < 1 or self.kernel % 2 == 0 or self.sigma < 0:
+            raise ConfigError(
+                f"The kernel is {self.kernel} and sigma {self.sigma}, but an odd number of cells"
+                " and a sigma of at least 0 are needed. Use 7 and 1.0, or 1 and 0 for no smoothing."
+            )
+
     @classmethod
-    def of(cls, selection: Selection, *, model: str, k: int = 3, **found_with: Any) -> HeadSet:
+    def of(
+        cls,
+        selection: Selection,
+        *,
+        model: str,
+        k: int = 3,
+        frequency_std: Float[NDArray[np.float64], "layers heads"] | None = None,
+        **found_with: Any,
+    ) -> HeadSet:
         """The top `k` heads of a selection; `found_with` are other fields of a head set."""
         tau = selection.tau if np.isfinite(selection.tau) else None
-        table = tuple(_row(selection, head) for head in selection.ranking)
+        table = tuple(_row(selection, head, frequency_std) for head in selection.ranking)
         return cls(
             heads=selection.top(k),
             model=model,
@@ -102,6 +129,41 @@ class HeadSet:
             tau=tau,
             table=table,
             **found_with,
+        )
+
+    def changed(
+        self,
+        *,
+        k: int | None = None,
+        kernel: int | None = None,
+        sigma: float | None = None,
+        choice: Choice | None = None,
+    ) -> HeadSet:
+        """The same heads read in another way: only what is given changes.
+
+        Args:
+            k: how many heads, from the top of the table.
+            kernel: cells of the smoothing.
+            sigma: of the smoothing.
+            choice: "fixed" or "greedy".
+
+        Raises:
+            ConfigError: a value out of range, or more heads than the table has.
+        """
+        heads = self.heads
+        if k is not None:
+            if not 1 <= k <= len(self.table):
+                raise ConfigError(
+                    f"k is {k}, but the table of these heads has {len(self.table)}. Choose 1 to"
+                    f" {len(self.table)}, or find the heads on more samples."
+                )
+            heads = tuple((row.layer, row.head) for row in self.table[:k])
+        return replace(
+            self,
+            heads=heads,
+            kernel=self.kernel if kernel is None else kernel,
+            sigma=self.sigma if sigma is None else sigma,
+            choice=self.choice if choice is None else choice,
         )
 
     def require(self, *, model: str, prompt: str, query: str, views: str) -> None:
@@ -201,7 +263,9 @@ def _configuration(config: Any) -> str:
     return json.dumps(kept(config.to_dict()), default=str, sort_keys=True)
 
 
-def _row(selection: Selection, head: Head) -> HeadRow:
+def _row(
+    selection: Selection, head: Head, std: Float[NDArray[np.float64], "layers heads"] | None
+) -> HeadRow:
     return HeadRow(
         *head,
         frequency=float(selection.frequency[head]),
@@ -209,6 +273,7 @@ def _row(selection: Selection, head: Head) -> HeadRow:
         mean_entropy=_number(selection.mean_entropy[head]),
         centroid_std=_number(selection.centroid_std[head]),
         mean_iou=None if selection.mean_iou is None else float(selection.mean_iou[head]),
+        frequency_std=None if std is None else float(std[head]),
     )
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["HeadNote", "Selection", "SelectionCounts", "diagnose", "frequency_spread"]
+__all__ = [
+    "HeadNote",
+    "Selection",
+    "SelectionCounts",
+    "diagnose",
+    "frequency_spread",
+    "mean_selection",
+]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -186,6 +193,12 @@ class SelectionCounts:
         both._settle_if_due()
         return both
 
+    def settle(self) -> None:
+        """Settle the candidates by the samples so far: then nothing is kept of single samples."""
+        if self._waits and self.samples:
+            self._settled, _ = candidate_heads(self._totals["sum"] / self.samples, self.rule)
+            self._settle_if_due()
+
     def selection(self) -> Selection:
         """What the samples so far say.
 
@@ -285,6 +298,40 @@ def frequency_spread(
         raise InputError("No selections were given, so there is no frequency. Give one a draw.")
     table = np.stack([selection.frequency for selection in selections])
     return table.mean(0), table.std(0)
+
+
+def mean_selection(selections: Sequence[Selection]) -> Selection:
+    """The means of several draws; a head is a candidate if it is one in any of them.
+
+    Raises:
+        InputError: no draw, or draws of different models or rules.
+    """
+    if not selections or len({(s.frequency.shape, s.rule) for s in selections}) > 1:
+        raise InputError(
+            f"{len(selections)} selections were given, but one or more of one model and one rule"
+            " are needed."
+        )
+    if len(selections) == 1:
+        return selections[0]
+
+    def mean(name: str) -> NDArray[np.float64]:
+        table = np.stack([getattr(selection, name) for selection in selections])
+        known = np.isfinite(table)
+        total = np.where(known, table, 0).sum(0)
+        return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
+
+    has_truth = all(selection.mean_iou is not None for selection in selections)
+    return replace(
+        selections[0],
+        samples=round(float(np.mean([selection.samples for selection in selections]))),
+        frequency=mean("frequency"),
+        mean_sum=mean("mean_sum"),
+        mean_entropy=mean("mean_entropy"),
+        centroid_std=mean("centroid_std"),
+        mean_iou=mean("mean_iou") if has_truth else None,
+        candidates=np.any([selection.candidates for selection in selections], 0),
+        tau=float(np.mean([selection.tau for selection in selections])),
+    )
 
 
 @dataclass(frozen=True)

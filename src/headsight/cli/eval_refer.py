@@ -6,7 +6,7 @@ __all__ = ["refer", "segment"]
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +57,10 @@ def refer(
     images: Images = None,
     method: options.Method = "auto",
     heads: options.Heads = None,
+    k: options.HeadCount = None,
+    choice: options.HeadChoice = None,
+    kernel: options.Kernel = None,
+    sigma: options.Sigma = None,
     server: options.Server = None,
     device: options.Device = "auto",
     limit: Limit = None,
@@ -72,11 +76,13 @@ def refer(
       headsight eval refer --data refexp_coco_sample
       headsight eval refer --data refcocog/ --split val --model ./my-vlm --output result.json
       headsight eval refer --data expressions.jsonl --limit 50 --json
+      headsight eval refer --data refcoco/ --model ./my-vlm --heads heads.json --k 5 --sigma 0
     """
+    reading = {"k": k, "choice": choice, "kernel": kernel, "sigma": sigma}
     _evaluate(
         "refer", data, model=model, split=split, images=images, method=method, heads=heads,
-        server=server, device=device, limit=limit, output=output, overwrite=overwrite, seed=seed,
-        as_json=as_json, quiet=quiet,
+        reading=reading, server=server, device=device, limit=limit, output=output,
+        overwrite=overwrite, seed=seed, as_json=as_json, quiet=quiet,
     )  # fmt: skip
 
 
@@ -109,10 +115,8 @@ def segment(
     )  # fmt: skip
 
 
-def _ask(
-    grounder: Grounder, picture: Path, words: str, *, heads: HeadSet | None, with_masks: bool
-) -> Detections:
-    """The one place where the model is asked."""
+def _ask(grounder: Grounder, picture: Path, words: str, *, heads: HeadSet | None) -> Detections:
+    """The one place where the model is asked for masks."""
     return grounder.ground(picture, words, heads=heads)
 
 
@@ -125,6 +129,7 @@ def _evaluate(
     images: Path | None,
     method: str,
     heads: Path | None,
+    reading: Mapping[str, Any] | None = None,
     server: str | None,
     device: str,
     limit: int | None,
@@ -138,19 +143,24 @@ def _evaluate(
     from rich.progress import Progress
 
     from headsight.attention.head_set import HeadSet
+    from headsight.cli.asking import PictureAsker, unpack
     from headsight.cli.journalled import open_journal, plain, run_journalled, versions
     from headsight.cli.method import chosen_heads
+    from headsight.data.ref_sample import fingerprint
+    from headsight.errors import InputError
     from headsight.files import write_atomic
     from headsight.grounder import load
 
     looking = chosen_heads(method, heads, model)
-    head_set = None if looking is None else HeadSet.load(looking)
+    head_set = None if looking is None else HeadSet.load(looking).changed(**(reading or {}))
+    if looking is None and any(value is not None for value in (reading or {}).values()):
+        raise InputError("--k, --choice, --kernel and --sigma read attention heads: give --heads.")
     refs = _read(data, split, images, with_masks=protocol == "segment")
     samples = _by_picture(refs.samples[:limit])
     judge, summarise, rule = _protocol(protocol)
     settings = {
         "protocol": protocol, "data": refs.name, "split": refs.split, "expressions": len(samples),
-        "fingerprint": _fingerprint(samples), "model": model, "server": server, "method": method,
+        "fingerprint": fingerprint(samples), "model": model, "server": server, "method": method,
         "heads": None if head_set is None else head_set.to_dict(),
         "rule": rule, "seed": seed,
     }  # fmt: skip
@@ -162,15 +172,20 @@ def _evaluate(
     console = Console(stderr=True)
     with opened as journal:
         grounder = load(model, device=device, server=server)
+        if protocol == "segment":
 
-        def ask(sample: RefSample) -> dict[str, Any]:
-            return _record(grounder, sample, heads=head_set, with_masks=protocol == "segment")
+            def ask(sample: RefSample) -> dict[str, Any]:
+                return _record(grounder, sample, heads=head_set)
+
+        else:
+            known = {record.get("id") for record in (journal.records if journal else [])}
+            ask = PictureAsker(grounder, [s for s in samples if s.id not in known], heads=head_set)
 
         with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
             outcome = run_journalled(
                 [(s.id, s) for s in samples],
                 ask,
-                lambda sample, record: judge(_unpack(record, sample), sample),
+                lambda sample, record: judge(unpack(record, sample), sample),
                 journal=journal,
                 progress=progress,
                 what="expressions",
@@ -239,67 +254,15 @@ def _by_picture(samples: tuple[RefSample, ...]) -> list[RefSample]:
     return [sample for group in grouped.values() for sample in group]
 
 
-def _fingerprint(samples: list[RefSample]) -> str:
-    """Changes with the expressions, their order and their answers."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for s in samples:
-        row = [s.id, s.image.name, s.image_wh, s.text, s.boxes.tolist()]
-        digest.update(json.dumps(row).encode())
-    return digest.hexdigest()[:16]
-
-
-def _record(
-    grounder: Grounder, sample: RefSample, *, heads: HeadSet | None, with_masks: bool
-) -> dict[str, Any]:
+def _record(grounder: Grounder, sample: RefSample, *, heads: HeadSet | None) -> dict[str, Any]:
     """What the model found, JSON-ready, and how long it took."""
     import time
 
-    from headsight.errors import AnnotationError
-    from headsight.geometry.masks import mask_to_rle
+    from headsight.cli.asking import pack
 
     began = time.perf_counter()
-    found = _ask(grounder, sample.image, sample.text, heads=heads, with_masks=with_masks)
-    seconds = time.perf_counter() - began
-    if found.image_wh != sample.image_wh:
-        raise AnnotationError(
-            f"{sample.image} is {found.image_wh[0]} x {found.image_wh[1]} px, but the labels are"
-            f" for {sample.image_wh[0]} x {sample.image_wh[1]}. Use the pictures of the data set."
-        )
-    masks = None if found.masks is None else [mask_to_rle(m, as_text=True) for m in found.masks]
-    return {
-        "seconds": seconds,
-        "boxes": found.boxes.tolist(),
-        "scores": found.scores.tolist(),
-        "masks": masks,
-        "mask_kind": list(found.attributes.get("mask_kind", ())),
-        "exchanges": [e.to_dict() for e in found.exchanges],
-    }
-
-
-def _unpack(record: dict[str, Any], sample: RefSample) -> Detections:
-    import numpy as np
-
-    from headsight.detections import Detections, Exchange
-    from headsight.geometry.masks import rle_to_mask
-
-    number = len(record["boxes"])
-    width, height = sample.image_wh
-    masks = record["masks"]
-    if masks is not None:
-        masks = np.array([rle_to_mask(m) for m in masks], bool).reshape(number, height, width)
-    kinds = tuple(record["mask_kind"])
-    return Detections(
-        np.array(record["boxes"], np.float64).reshape(-1, 4),
-        np.array(record["scores"], np.float64),
-        np.zeros(number, np.int64),
-        (sample.text,),
-        sample.image_wh,
-        masks=masks,
-        attributes={"mask_kind": kinds} if kinds else {},
-        exchanges=tuple(Exchange(**e) for e in record["exchanges"]),
-    )
+    found = _ask(grounder, sample.image, sample.text, heads=heads)
+    return pack(found, sample, seconds=time.perf_counter() - began)
 
 
 def _median(values: list[float]) -> float:

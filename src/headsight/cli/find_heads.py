@@ -6,7 +6,8 @@ __all__ = ["find_heads"]
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,42 +18,76 @@ from headsight.cli import options
 if TYPE_CHECKING:
     from headsight.attention.head_set import HeadSet
     from headsight.attention.selection import SelectionRule
-    from headsight.attention.selection_counts import SelectionCounts
+    from headsight.attention.selection_counts import Selection
     from headsight.data.refs import RefSample
-    from headsight.models.base import VLM
-    from headsight.picture import Picture
+    from headsight.models.base import VLM, AttentiveVLM
+    from headsight.tasks.finding import Question
 
-_EVERY = 25
-"""Samples after which the counts are written, for a run that goes on after a kill."""
+_ROWS = 10
+"""Heads that are printed."""
 
 
 def find_heads(
+    output: Annotated[Path, typer.Option("--out", help="Write the heads here (JSON).")],
     data: Annotated[
         str,
-        typer.Option("--data", help="Pictures with expressions: as for `eval refer`."),
-    ],
-    output: Annotated[Path, typer.Option("--out", help="Write the heads here (JSON).")],
+        typer.Option(
+            "--data",
+            help="A refs folder or file, a .jsonl file, a COCO .json file, a scenes folder; scenes"
+            " are rendered if there is no such folder.",
+        ),
+    ] = "scenes",
     model: options.Model = "nano",
     split: Annotated[str | None, typer.Option("--split", help="Of the data set.")] = None,
-    number: Annotated[int, typer.Option("--n", help="Expressions that are drawn.")] = 1000,
-    keep: Annotated[int, typer.Option("--k", help="Heads that are kept.")] = 3,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the pictures, if not beside them.")
+    ] = None,
+    number: Annotated[int, typer.Option("--n", help="Expressions of a draw.")] = 1000,
+    trials: Annotated[
+        int, typer.Option("--trials", help="Draws; their frequencies are averaged (paper: 5).")
+    ] = 1,
+    keep: Annotated[int, typer.Option("--k", min=1, help="Heads that are kept.")] = 3,
     preset: Annotated[
         str,
         typer.Option("--preset", help="paper, or robust: no heads that always look at one place."),
     ] = "paper",
+    criteria: Annotated[
+        str | None, typer.Option("--criteria", help="both, sum or entropy (paper: both).")
+    ] = None,
+    tau: Annotated[
+        float | None, typer.Option("--tau", help="Attention a head needs; the elbow by default.")
+    ] = None,
+    sum_filter: Annotated[
+        str | None, typer.Option("--sum-filter", help="The elbow of the mean, or per_sample.")
+    ] = None,
+    weighting: Annotated[
+        str | None, typer.Option("--weighting", help="Entropy by area (paper) or by mass.")
+    ] = None,
+    taken: Annotated[
+        int | None, typer.Option("--taken", help="Heads taken in each sample (paper: 10).")
+    ] = None,
+    skip_layers: Annotated[
+        int | None, typer.Option("--skip-layers", help="First layers left out (paper: 2).")
+    ] = None,
+    views: Annotated[
+        str, typer.Option("--views", help="global, or merged: with the tiles of the picture.")
+    ] = "global",
     prompt: Annotated[
         str | None, typer.Option("--prompt", help="Question with {words}; the words by default.")
     ] = None,
     query: Annotated[
         str | None,
         typer.Option(
-            "--query", help="Token that looks: last_text, last_prompt, mean_text or answer."
+            "--query", help="Token that looks: last_text (paper), last_prompt, mean_text, answer."
         ),
     ] = None,
-    skip_layers: Annotated[
-        int | None, typer.Option("--skip-layers", help="First layers that are not candidates (2).")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
+    kernel: options.Kernel = None,
+    sigma: options.Sigma = None,
+    choice: Annotated[
+        str,
+        typer.Option("--choice", help="fixed heads, or greedy: those each picture would choose."),
+    ] = "fixed",
+    seed: Annotated[int, typer.Option("--seed", help="Of the first draw; then one up each.")] = 0,
     device: options.Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
     as_json: options.Json = False,
@@ -60,212 +95,180 @@ def find_heads(
 ) -> None:
     """Find the localization heads of a model (arXiv 2503.06287), for `ground --heads`.
 
-    Beside --out stands a chart (.png). A killed run goes on where it stopped.
+    Maps are smoothed as in the paper (kernel 7, sigma 1), but not where image tokens hold boxes,
+    as nano's do: their edges are known. Beside --out stand a chart (.png) and a contact sheet of
+    the heads' maps (-maps.png). A killed run goes on where it stopped.
 
     Examples:
       headsight find-heads --model ./llava-1.5-7b --data refcoco/ --split train --out heads.json
+      headsight find-heads --model ./my-vlm --data instances_val2017.json --n 200 --out heads.json
       headsight find-heads --data scenes/ --n 500 --skip-layers 1 --out nano-heads.json
+      headsight find-heads --model ./my-vlm --data refcoco/ --trials 5 --preset robust --out h.json
     """
-    from dataclasses import asdict, replace
+    from rich.console import Console
+    from rich.progress import Progress
 
-    from headsight.attention.head_set import QUERIES, HeadSet, model_fingerprint
-    from headsight.attention.selection import PRESETS
+    from headsight.attention.head_set import HeadSet, model_fingerprint
+    from headsight.cli.head_samples import read_samples
+    from headsight.cli.head_search import (
+        beside,
+        run_search,
+        state_path,
+        with_sheet,
+        write_picture,
+    )
     from headsight.cli.journalled import versions
+    from headsight.data.ref_sample import fingerprint
     from headsight.draw_heads import draw_selection
     from headsight.errors import InputError
-    from headsight.models.base import AttentiveVLM, load_vlm
+    from headsight.tasks.finding import Search, draw_samples
 
-    if preset not in PRESETS:
-        raise InputError(f"--preset is '{preset}'; expected one of {', '.join(PRESETS)}.")
-    if query not in (None, *QUERIES):
-        raise InputError(f"--query is '{query}'; expected one of {', '.join(QUERIES)}.")
-    rule = PRESETS[preset]
-    if skip_layers is not None:
-        rule = replace(rule, skip_layers=skip_layers)
+    rule = _rule(
+        preset, criteria=criteria, tau=tau, sum_filter=sum_filter, weighting=weighting,
+        num_low=taken, skip_layers=skip_layers,
+    )  # fmt: skip
+    smoothing = {"kernel": kernel, "sigma": sigma}
+    reading: dict[str, Any] = {"views": views, "choice": choice}
+    reading |= {name: value for name, value in smoothing.items() if value is not None}
+    checked: dict[str, Any] = {**reading, "query": query or "last_text"}
+    HeadSet(heads=(), model="", **checked)  # wrong words are an error before anything is loaded
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists. Choose another --out, or give --overwrite.")
-    samples = _drawn(data, split, number, seed)
-    vlm = load_vlm(model, device=device)
-    if not isinstance(vlm, AttentiveVLM):
-        raise InputError(f"The attention of '{model}' cannot be looked at. Load it from a folder.")
-    template, token, opening = _question(vlm, prompt, query)
-    settings = {
-        "data": data, "split": split, "n": number, "seed": seed, "rule": asdict(rule),
-        "prompt": template, "query": token, "opening": opening,
-        "model": model_fingerprint(vlm.model),
-    }  # fmt: skip
-    counts, failures = _count(vlm, samples, settings, output, rule=rule, quiet=quiet)
-    selection = counts.selection()
-    found = HeadSet.of(
-        selection,
-        model=str(settings["model"]),
-        k=keep,
-        model_id=vlm.name,
-        prompt=template,
-        query=token,
-        opening=opening,
-        seeds=(seed,),
-        data=f"{data}:{split or ''}:{len(samples)}",
-        versions=versions(),
-        **_reading(vlm, samples, template),
-    )
+    console = Console(stderr=True)
+    with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
+        name, samples = read_samples(
+            data, split=split, images=images, number=number * trials, seed=seed,
+            scenes=beside(output, "-scenes"), progress=progress,
+        )  # fmt: skip
+        search = Search(draw_samples(len(samples), number, trials=trials, seed=seed), rule)
+        vlm = _load(model, device)
+        question = _question(vlm, prompt, query, views)
+        drawn = [samples[index] for index in search.order]
+        found_with = (
+            _smoothing(vlm, drawn, question)
+            | reading
+            | {
+                "model": model_fingerprint(vlm.model),
+                "model_id": vlm.name,
+                "revision": str(getattr(vlm.model.config, "_commit_hash", None) or ""),
+                "prompt": question.prompt,
+                "query": question.query,
+                "opening": question.opening,
+                "seeds": tuple(seed + trial for trial in range(trials)),
+                "data": f"{name} {fingerprint(drawn)}",
+                "versions": versions(),
+            }
+        )
+        settings = {"n": number, "rule": vars(rule), **found_with}
+        run_search(vlm, samples, search, question, settings, output, progress)
+    selection, std = _summed(search.selections)
+    found = HeadSet.of(selection, k=keep, frequency_std=std, **found_with)
+    if not found.heads:
+        raise InputError(
+            "No head qualifies: every map is flat, or every head looks at one place. Use more"
+            " expressions, or --preset paper."
+        )
+    found, sheet = with_sheet(vlm, found, drawn)
+    write_picture(output.with_suffix(".png"), draw_selection(selection, found.heads, std))
+    write_picture(beside(output, "-maps.png"), sheet)
     found.save(output)
-    draw_selection(selection, found.heads).save(output.with_suffix(".png"))
-    _state_path(output).unlink(missing_ok=True)
-    for name, message in failures:
-        sys.stderr.write(f"headsight: {name}: {message}\n")
-    sys.stdout.write(json.dumps(found.to_dict(), indent=1) + "\n" if as_json else _told(found))
-    if failures:
+    state_path(output).unlink(missing_ok=True)
+    for key, message in search.failures:
+        sys.stderr.write(f"headsight: {key}: {message}\n")
+    told = json.dumps(found.to_dict(), indent=1) + "\n" if as_json else _told(found, selection)
+    sys.stdout.write(told)
+    if search.failed:
         raise typer.Exit(1)
 
 
-def _drawn(data: str, split: str | None, number: int, seed: int) -> list[RefSample]:
-    import numpy as np
+def _rule(preset: str, **changes: Any) -> SelectionRule:
+    """The preset, with what was given besides."""
+    from typing import get_args, get_type_hints
 
-    from headsight.cli.scene_expressions import scene_expressions
-    from headsight.data.refs import read_refs
+    from headsight.attention.selection import PRESETS, SelectionRule
     from headsight.errors import InputError
 
-    refs = read_refs(data, split=split, expressions=scene_expressions)
-    named = [s for s in refs.samples if not s.is_none]
-    if not named or number < 1:
-        raise InputError(
-            f"{data} holds {len(named)} expressions that name something, and --n is {number}."
-            " At least one of each is needed."
-        )
-    order = np.random.default_rng(seed).permutation(len(named))[:number]
-    return [named[i] for i in order]
+    if preset not in PRESETS:
+        raise InputError(f"--preset is '{preset}'; expected one of {', '.join(PRESETS)}.")
+    given = {name: value for name, value in changes.items() if value is not None}
+    hints = get_type_hints(SelectionRule)
+    for name, value in given.items():
+        if isinstance(value, str) and value not in (known := get_args(hints[name])):
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is '{value}'; expected one of {', '.join(known)}.")
+    return replace(PRESETS[preset], **given)
 
 
-def _question(vlm: VLM, prompt: str | None, query: str | None) -> tuple[str, Any, str]:
-    """Template, token that looks, and how the answer begins.
+def _load(model: str, device: str) -> AttentiveVLM:
+    from headsight.errors import InputError
+    from headsight.models.base import AttentiveVLM, load_vlm
 
-    Our own models are asked as they were taught, and look before they say the first number.
-    """
+    vlm = load_vlm(model, device=device)
+    if not isinstance(vlm, AttentiveVLM):
+        raise InputError(f"The attention of '{model}' cannot be looked at. Load it from a folder.")
+    return vlm
+
+
+def _question(vlm: VLM, prompt: str | None, query: str | None, views: str) -> Question:
+    """Our own models are asked as they were taught, and look before they say the first number."""
     from headsight.errors import InputError
     from headsight.language.dialects import DIALECTS
     from headsight.language.dialects.opening import opening
     from headsight.models.base import NativeVLM
+    from headsight.tasks.finding import Question
     from headsight.tasks.looking import PROMPT
 
     is_ours = not isinstance(vlm, NativeVLM)
     dialect = DIALECTS[vlm.dialect if isinstance(vlm, NativeVLM) else "headsight"]
-    token = query or ("answer" if is_ours else "last_text")
+    token: Any = query or ("answer" if is_ours else "last_text")
+    chosen: Any = views
     asks = is_ours or token == "answer"
     template = prompt or (dialect.prompt("{words}") if asks else PROMPT)
     if "{words}" not in template:
         raise InputError(f"--prompt is {template!r}, but must hold {{words}}.")
-    return template, token, opening(dialect) if token == "answer" else ""
+    begun = opening(dialect) if token == "answer" else ""
+    return Question(prompt=template, query=token, opening=begun, views=chosen)
 
 
-def _reading(vlm: Any, samples: list[RefSample], template: str) -> dict[str, Any]:
-    """How the maps are read: the boxes that tokens hold have sharp edges, which are kept."""
-    from headsight.tasks.looking import view_of
-
-    _, picture, _ = next(_opened(samples, [0], []))
-    kind = view_of(vlm, picture, template).kind
-    return {"view_kind": kind} | ({"kernel": 1, "sigma": 0.0} if kind == "regions" else {})
-
-
-def _count(
-    vlm: Any,
-    samples: list[RefSample],
-    settings: dict[str, Any],
-    output: Path,
-    *,
-    rule: SelectionRule,
-    quiet: bool,
-) -> tuple[SelectionCounts, list[tuple[str, str]]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from headsight.attention.selection_counts import SelectionCounts
-    from headsight.errors import InputError
-    from headsight.files import write_atomic
-    from headsight.tasks.looking import discover
-
-    path = _state_path(output)
-    counts, done, failures = _state(path, settings)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
-        bar = progress.add_task("expressions", total=len(samples), completed=done)
-        reached = [done]
-        rest = _opened(samples, reached, failures)
-        steps = discover(
-            vlm,
-            rest,
-            rule=rule,
-            prompt=settings["prompt"],
-            query=settings["query"],
-            opening=settings["opening"],
-            counts=counts,
-        )
-        for step, (name, so_far, error) in enumerate(steps, start=1):
-            counts = so_far
-            if error is not None:
-                failures.append((name, str(error)))
-            progress.advance(bar)
-            if step % _EVERY == 0:
-                record = {
-                    "settings": settings,
-                    "done": reached[0],
-                    "failures": failures,
-                    "counts": SelectionCounts.to_dict(counts),
-                }
-                write_atomic(path, json.dumps(record).encode())
-    if counts is None or counts.samples == 0:
-        first = f" The first: {failures[0][1]}" if failures else ""
-        raise InputError(f"None of the {len(samples)} expressions could be looked at.{first}")
-    return counts, failures
-
-
-def _opened(
-    samples: list[RefSample], reached: list[int], failures: list[tuple[str, str]]
-) -> Iterator[tuple[str, Picture, str]]:
-    """Samples from the number in `reached` on, which is kept at the number of those gone by."""
-    from headsight.errors import ImageError
+def _smoothing(vlm: AttentiveVLM, samples: Sequence[RefSample], how: Question) -> dict[str, Any]:
+    """None of boxes that tokens hold, whose edges are known; else the paper's, which is default."""
+    from headsight.errors import HeadsightError
     from headsight.picture import open_picture
+    from headsight.tasks.looking import views_of
 
-    for index in range(reached[0], len(samples)):
-        sample, reached[0] = samples[index], index + 1
+    for sample in samples:
         try:
-            picture = open_picture(sample.image)
-        except ImageError as error:
-            failures.append((str(sample.id), str(error)))
+            view = views_of(vlm, open_picture(sample.image), how.prompt)[0]
+        except HeadsightError:  # told when it is counted
             continue
-        yield str(sample.id), picture, sample.text
+        return {"kernel": 1, "sigma": 0.0} if view.kind == "regions" else {}
+    return {}
 
 
-def _state(
-    path: Path, settings: dict[str, Any]
-) -> tuple[SelectionCounts | None, int, list[tuple[str, str]]]:
-    """Counts of a run that was stopped, and how many samples it had seen."""
-    from headsight.attention.selection_counts import SelectionCounts
-    from headsight.errors import ResumeError
+def _summed(selections: list[Selection]) -> tuple[Selection, Any]:
+    """Their mean, and the deviation of the frequencies where there are several."""
+    from headsight.attention.selection_counts import frequency_spread, mean_selection
 
-    if not path.exists():
-        return None, 0, []
-    record = json.loads(path.read_text("utf-8"))
-    if record["settings"] != settings:
-        raise ResumeError(
-            f"{path} was made with other settings. Delete it to start again, or choose another"
-            " --out."
-        )
-    failures = [(str(a), str(b)) for a, b in record["failures"]]
-    return SelectionCounts.from_dict(record["counts"]), int(record["done"]), failures
+    std = frequency_spread(selections)[1] if len(selections) > 1 else None
+    return mean_selection(selections), std
 
 
-def _state_path(output: Path) -> Path:
-    return output.with_name(output.name + ".state")
+def _told(found: HeadSet, selection: Selection) -> str:
+    from headsight.attention.selection_counts import diagnose
 
-
-def _told(found: HeadSet) -> str:
-    lines = [f"{found.n} expressions; heads of layer, head (from 0):"]
+    draws = f" in each of {len(found.seeds)} draws" if len(found.seeds) > 1 else ""
+    lines = [f"{found.n} expressions{draws}; heads of layer, head (from 0):"]
     kept = set(found.heads)
-    for row in found.table[:10]:
+    for row in found.table[:_ROWS]:
         mark = "*" if (row.layer, row.head) in kept else " "
+        spread = "" if row.frequency_std is None else f" +- {row.frequency_std:.1%}"
         lines.append(
-            f" {mark} {row.layer:3d},{row.head:3d}  taken in {row.frequency:6.1%}"
+            f" {mark} {row.layer:3d},{row.head:3d}  taken in {row.frequency:6.1%}{spread}"
             f"  attention on the picture {row.mean_sum:.2f}"
         )
+    lines += [
+        f"   {note.head[0]},{note.head[1]} {fault}"
+        for note in diagnose(selection, found.heads)
+        for fault in note.faults
+    ]
     return "\n".join(lines) + "\n"

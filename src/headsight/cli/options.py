@@ -6,8 +6,11 @@ __all__ = [
     "Constrain",
     "Device",
     "Dialect",
+    "HeadChoice",
+    "HeadCount",
     "Heads",
     "Json",
+    "Kernel",
     "Method",
     "Model",
     "Overwrite",
@@ -17,6 +20,7 @@ __all__ = [
     "Raw",
     "Save",
     "Server",
+    "Sigma",
     "Verbose",
 ]
 
@@ -36,6 +40,15 @@ Heads = Annotated[
     Path | None,
     typer.Option("--heads", help="Read the place from these attention heads (see find-heads)."),
 ]
+HeadCount = Annotated[int | None, typer.Option("--k", help="How many heads are used.")]
+HeadChoice = Annotated[
+    str | None,
+    typer.Option("--choice", help="fixed heads, or greedy: those each picture would choose."),
+]
+Kernel = Annotated[
+    int | None, typer.Option("--kernel", help="Cells of the smoothing of attention maps; 1: none.")
+]
+Sigma = Annotated[float | None, typer.Option("--sigma", help="Of the smoothing, in cells.")]
 Method = Annotated[
     str, typer.Option("--method", help="native (the model's answer), heads (attention) or auto.")
 ]

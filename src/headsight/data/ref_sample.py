@@ -8,11 +8,14 @@ __all__ = [
     "RefSet",
     "Region",
     "choose_split",
+    "fingerprint",
     "picture_wh",
     "regions_of",
     "sift",
 ]
 
+import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -156,6 +159,18 @@ class RefSet:
     def pictures(self) -> int:
         """How many pictures there are."""
         return len({s.image for s in self.samples})
+
+
+def fingerprint(samples: Sequence[RefSample]) -> str:
+    """16 hex digits that change with the expressions, their order, their answers and pictures.
+
+    Of a picture only its name and size are looked at.
+    """
+    digest = hashlib.sha256()
+    for s in samples:
+        row = [s.id, s.image.name, s.image_wh, s.text, s.boxes.tolist()]
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()[:16]
 
 
 def sift(

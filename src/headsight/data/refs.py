@@ -8,9 +8,11 @@ from __future__ import annotations
 
 __all__ = ["READERS", "Problem", "RefSample", "RefSet", "Region", "read_refs"]
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+from headsight.data.coco_refs import read_coco_refs
 from headsight.data.heads import data_folder
 from headsight.data.reasonseg import read_reasonseg
 from headsight.data.ref_jsonl import read_expressions, read_ref_jsonl
@@ -37,7 +39,8 @@ def read_refs(
 
     A refs file of RefCOCO, RefCOCO+, RefCOCOg or gRefCOCO, or its folder where it holds just one;
     a `.jsonl` file; a folder of ReasonSeg; a folder with expressions.json; a folder of
-    `headsight scenes`. Missing pictures and unusable rows are in `problems`; the rest go on.
+    `headsight scenes`; a COCO instances file, whose categories are the words. Missing pictures and
+    unusable rows are in `problems`; the rest go on.
 
     Args:
         name: name of a set, file or folder.
@@ -62,10 +65,13 @@ def read_refs(
         if path.suffix in _PICKLES or "refs" in path.name:
             return read_refcoco(path, split=split, images=images)
         if path.suffix == ".json":
-            return _only_split(read_scene_refs(path, make=expressions), split)
+            if _has_expressions(path):
+                return _only_split(read_scene_refs(path, make=expressions), split)
+            return _only_split(read_coco_refs(path, images=images), split)
     raise InputError(
         f"'{name}' is no set of referring expressions. Known sets: {', '.join(READERS)}; or pass a"
-        " refs(...).p file, a .jsonl file, a ReasonSeg folder or a scenes folder."
+        " refs(...).p file, a .jsonl file, a COCO .json file, a ReasonSeg folder or a scenes"
+        " folder."
     )
 
 
@@ -87,6 +93,19 @@ def _read_folder(
     if (path / "expressions.json").is_file():
         return _only_split(read_expressions(path), split)
     return read_reasonseg(path, split=split)
+
+
+def _has_expressions(path: Path) -> bool:
+    """Whether a JSON file holds expressions, or comes from `headsight scenes`."""
+    try:
+        whole = json.loads(path.read_text("utf-8"))
+    except (OSError, RecursionError, ValueError):
+        return True  # whoever reads it tells what is wrong
+    if not isinstance(whole, dict) or "categories" not in whole:
+        return True
+    info = whole.get("info")
+    schema = info.get("schema", "") if isinstance(info, dict) else ""
+    return "expressions" in whole or str(schema).startswith("headsight.scenes")
 
 
 def _choose_one(path: Path, found: list[Path]) -> InputError:

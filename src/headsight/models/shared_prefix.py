@@ -14,11 +14,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from headsight.errors import InputError
@@ -27,7 +28,9 @@ from headsight.models.grounding.prefix import Written
 from headsight.models.prefixed_cache import PrefixedCache, can_share, joined_attention
 from headsight.models.whole_prompts import PER_TOKEN, answer_whole
 
-__all__ = ["answer_shared", "shared_length"]
+__all__ = ["after_prefix", "answer_shared", "shared_length"]
+
+_COUNTS = "_prepare_position_ids_for_generation"
 
 
 @torch.inference_mode()
@@ -72,7 +75,48 @@ def answer_shared(
     return writer.written()
 
 
-def shared_length(model: PreTrainedModel, inputs: Sequence[Mapping[str, Tensor]]) -> int:
+@torch.inference_mode()
+def after_prefix(
+    model: PreTrainedModel, inputs: Sequence[Mapping[str, Tensor]], *, at_most: int
+) -> tuple[int, list[dict[str, Any]]]:
+    """What the model is called with to read each prompt alone, the common start read beforehand.
+
+    The first number is how many tokens (`at_most` so many) are in the cache that comes with each
+    call; the rest of the prompt follows. Every call can be made once. Where nothing can be shared
+    it is 0, and the calls are the inputs.
+
+    Raises:
+        InputError: see `answer_shared`.
+    """
+    _check(model, inputs, 1, None)
+    inputs = _on_device(inputs, model.device)
+    shared = shared_length(model, inputs, at_most=at_most) if len(inputs) > 1 else 0
+    longest = max((one["input_ids"].shape[1] for one in inputs), default=0)
+    if not shared or _forgets(DynamicCache(config=model.config), longest):
+        return 0, [dict(one) for one in inputs]
+    prefix, start = _prefill(model, inputs[0], shared)
+    calls = []
+    for one in inputs:
+        rest = one["input_ids"][:, shared:]
+        axes = torch.arange(rest.shape[1], device=model.device) + start  # (axes, 1, t)
+        calls.append(
+            {
+                "input_ids": rest,
+                "position_ids": _without_axis(axes),
+                "past_key_values": PrefixedCache(prefix, joined=False),
+                "use_cache": True,
+                **_last_only(model),
+            }
+        )
+    return shared, calls
+
+
+def shared_length(
+    model: PreTrainedModel,
+    inputs: Sequence[Mapping[str, Tensor]],
+    *,
+    at_most: int | None = None,
+) -> int:
     """How many tokens at the start of the prompts can be prefilled once for all.
 
     It is 0 where prompts differ before the last image token, where image tokens cannot be told,
@@ -81,6 +125,7 @@ def shared_length(model: PreTrainedModel, inputs: Sequence[Mapping[str, Tensor]]
     """
     prompts = [one["input_ids"][0] for one in inputs]
     limit = min(map(len, prompts)) - 1  # at least one token must follow and give the first scores
+    limit = limit if at_most is None else min(limit, at_most)
     same = torch.stack([ids[:limit] == prompts[0][:limit] for ids in prompts]).all(0)
     length = int(same.long().cumprod(0).sum())
     image = getattr(model.config, "image_token_id", None)
@@ -132,11 +177,7 @@ def _answer_behind(
     lengths = [len(ids) for ids in prompts]
     prefix, start = _prefill(model, inputs[0], shared)
     # a gap before a shorter question would take places of a sliding window
-    level = any(
-        isinstance(layer, DynamicSlidingWindowLayer)
-        and layer.sliding_window < max(lengths) + max_new_tokens
-        for layer in prefix.layers
-    )
+    level = _forgets(prefix, max(lengths) + max_new_tokens)
     with joined_attention(model) as joined:
         for rows in _groups(lengths, batch_rows, level=level):
             batch = _Batch(model, [prompts[row] for row in rows], shared, start)
@@ -150,6 +191,14 @@ def _answer_behind(
                 batch.advance(places, chosen[places])
 
 
+def _forgets(cache: DynamicCache, length: int) -> bool:
+    """Whether a layer keeps fewer than `length` tokens (a sliding window)."""
+    return any(
+        isinstance(layer, DynamicSlidingWindowLayer) and layer.sliding_window < length
+        for layer in cache.layers
+    )
+
+
 def _prefill(
     model: PreTrainedModel, one: Mapping[str, Tensor], shared: int
 ) -> tuple[DynamicCache, Int[Tensor, "axes 1 1"]]:
@@ -157,7 +206,7 @@ def _prefill(
     positions = _rope_positions(model, one)
     values = {name: v[:, :shared] if name in PER_TOKEN else v for name, v in one.items()}
     if positions is not None:
-        values["position_ids"] = positions[..., :shared]
+        values["position_ids"] = _without_axis(positions[..., :shared])
     cache = DynamicCache(config=model.config)
     model(**values, past_key_values=cache, use_cache=True, **_last_only(model))
     if positions is None:
@@ -168,13 +217,24 @@ def _prefill(
 def _rope_positions(
     model: PreTrainedModel, one: Mapping[str, Tensor]
 ) -> Int[Tensor, "axes 1 length"] | None:
-    """Time, row and column of each token for models with such (M-RoPE, arXiv:2409.12191)."""
+    """Time, row and column of each token for models with such (M-RoPE, arXiv:2409.12191).
+
+    One position a token for models that count them in a way of their own, as CogVLM does.
+    """
     index = getattr(model.base_model, "get_rope_index", None)
     if index is None:
-        return None
+        counted = getattr(type(model), _COUNTS, None)
+        if counted in (None, getattr(GenerationMixin, _COUNTS)):
+            return None
+        return counted(model, one["input_ids"], dict(one))[None]  # type: ignore[no-any-return]
     taken = inspect.signature(index).parameters
     positions, _ = index(**{name: value for name, value in one.items() if name in taken})
     return positions  # type: ignore[no-any-return]
+
+
+def _without_axis(positions: Int[Tensor, "axes n t"]) -> Tensor:
+    """Positions as the model takes them: (n, t) where there is one axis only."""
+    return positions[0] if len(positions) == 1 else positions
 
 
 def _last_only(model: PreTrainedModel) -> dict[str, int]:
@@ -250,7 +310,7 @@ class _Batch:
         axes = self._positions
         out = self._model(
             input_ids=ids,
-            position_ids=axes[0] if len(axes) == 1 else axes,
+            position_ids=_without_axis(axes),
             attention_mask=self._mask,
             past_key_values=self._cache,
             use_cache=True,
@@ -331,12 +391,9 @@ def _check_types(model: PreTrainedModel, one: Mapping[str, Tensor], number: int)
 def _check_picture(first: Mapping[str, Tensor], one: Mapping[str, Tensor], number: int) -> None:
     names = {*first, *one} - set(PER_TOKEN)
     for name in sorted(names):
-        if name not in first or name not in one or not _equal(first[name], one[name]):
+        a, b = first.get(name), one.get(name)
+        if a is None or b is None or not (a is b or torch.equal(a, b)):
             raise InputError(
                 f"{name} of prompt {number} is not that of prompt 0, but all must be about one"
                 " picture, prepared alike. Call once for each picture."
             )
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return a is b or torch.equal(a, b)

@@ -1,23 +1,41 @@
 """Words to places without a word written: where a few attention heads look (arXiv 2503.06287).
 
-One prefill a question, no training and no answer text. The heads are found once for a model
-(`discover`) and saved as a `HeadSet`; their maps, added and smoothed, show the place.
+One prefill a question, no training and no answer text. The heads are found once for a model (see
+`finding`) and saved as a `HeadSet`; their maps, added and smoothed, show the place. What is asked
+about one picture shares the prefill of the picture where the model allows it.
 """
 
 from __future__ import annotations
 
-__all__ = ["Looks", "discover", "ground_by_heads", "look", "view_of"]
+__all__ = [
+    "PROMPT",
+    "Looks",
+    "discover",
+    "ground_by_heads",
+    "ground_each_by_heads",
+    "look",
+    "look_each",
+    "read_looks",
+    "views_of",
+]
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from headsight.attention.head_set import HeadSet, Query, model_fingerprint
-from headsight.attention.localization import fuse_maps, valid_cells
-from headsight.attention.selection import PRESETS, SelectionRule
+from headsight.attention.head_set import HeadSet, Query, Views, model_fingerprint
+from headsight.attention.localization import fuse_maps, merge_views, valid_cells
+from headsight.attention.selection import (
+    PRESETS,
+    Head,
+    SelectionRule,
+    head_statistics,
+    sample_heads,
+)
 from headsight.attention.selection_counts import SelectionCounts
 from headsight.detections import Detections, Exchange
 from headsight.errors import HeadsightError, InputError
@@ -33,15 +51,22 @@ PROMPT = "{words}."
 
 @dataclass(frozen=True, eq=False)
 class Looks:
-    """Attention of one question on the view of the whole picture."""
+    """Attention of one question to one grid over the picture."""
 
     maps: Float[NDArray[np.float64], "layers heads h w"]
     """True shares of attention; 0 where a cell has no token. That of tokens which hold a region is
     spread over it."""
     view: ImageView | RegionView
-    """Where the cells lie."""
+    """Where the cells lie; merged cells have no token of their own."""
     valid: Bool[NDArray[np.bool_], "h w"]
-    """Cells that have a token and show some of the picture; all cells of a canvas of regions."""
+    """Cells that were looked at and show some of the picture."""
+
+    def truth(self, boxes: Float[NDArray[Any], "n 4"]) -> Bool[NDArray[np.bool_], "h w"]:
+        """Cells whose centre lies in one of the boxes (xyxy px of the original picture)."""
+        cells = self.view.cells
+        centres = (cells[:, None, :2] + cells[:, None, 2:]) / 2  # (cells, 1, 2)
+        is_inside = ((boxes[:, :2] <= centres) & (centres < boxes[:, 2:])).all(-1).any(-1)
+        return np.asarray(is_inside.reshape(self.valid.shape) & self.valid)
 
 
 def look(
@@ -52,18 +77,39 @@ def look(
     prompt: str = PROMPT,
     query: Query = "last_text",
     opening: str = "",
+    views: Views = "global",
 ) -> Looks:
-    """Where every attention head looks from one token of the question.
+    """Where every attention head looks from one token of the question; see `look_each`."""
+    [looks] = look_each(
+        vlm, picture, [words], prompt=prompt, query=query, opening=opening, views=views
+    )
+    return looks
+
+
+def look_each(
+    vlm: AttentiveVLM,
+    picture: Picture,
+    words: Sequence[str],
+    *,
+    prompt: str = PROMPT,
+    query: Query = "last_text",
+    opening: str = "",
+    views: Views = "global",
+) -> Iterator[Looks]:
+    """Where every attention head looks, for one expression after the other about one picture.
 
     Args:
         vlm: the model.
         picture: where to look.
         words: what to look for.
         prompt: template of the question, with {words}.
-        query: the token: the last of the words and what ends them ("last_text", the paper's), the
-            last that the model reads before it answers ("last_prompt"), the last of the answer's
-            `opening` ("answer"), or the mean over all of the words ("mean_text").
+        query: the token that looks: the last of the words and what ends them ("last_text", the
+            paper's), the last that the model reads before it answers ("last_prompt"), the last of
+            the answer's `opening` ("answer"), or all of the words, whose attention is averaged
+            ("mean_text").
         opening: how every answer of the model begins, see `headsight.language.dialects.opening`.
+        views: the grid of the whole picture ("global", the paper's), or that of its tiles with the
+            whole one added by its share of attention ("merged"), where a model has such.
 
     Raises:
         InputError: no words, or a model whose image tokens have no place in the picture.
@@ -71,62 +117,144 @@ def look(
     from headsight.attention.lab import HeadLab
     from headsight.attention.reducers import Rows
 
+    questions = [_question(vlm, picture, w, prompt, query, opening) for w in words]
+    shared, calls = _calls(vlm, questions)
+    with HeadLab(vlm.model) as lab:
+        while questions:
+            question, call = questions.pop(0), calls.pop(0)
+            rows = tuple(row if row < 0 else row - shared for row in question.rows)
+            columns = np.concatenate([view.positions for view in question.views])
+            kept = lab.capture(call, Rows(rows, columns=tuple(columns.tolist())))
+            weights = kept["rows"][0].double().mean(2).cpu().numpy()  # (L, H, cells)
+            yield _looks(weights, question.views, picture.image_wh, views)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One question as the model reads it."""
+
+    inputs: dict[str, Any]
+    rows: tuple[int, ...]
+    """Tokens that look; -1 is the last."""
+    views: tuple[ImageView, ...] | tuple[RegionView]
+
+
+def _question(
+    vlm: AttentiveVLM, picture: Picture, words: str, prompt: str, query: Query, opening: str
+) -> _Question:
     expression = clean_expression(words)
     asked = prompt.replace("{words}", expression)
-    view = view_of(vlm, picture, asked)
     rows: tuple[int, ...] = (-1,)
     if query in ("last_text", "mean_text"):
         is_whole = asked.startswith(expression)  # then the full stop belongs to the words
         first, after = vlm.text_span(picture, asked, asked if is_whole else expression)
         rows = tuple(range(first, after)) if query == "mean_text" else (after - 1,)
-    written = opening if query == "answer" else ""
-    with HeadLab(vlm.model) as lab:
-        columns = tuple(view.positions.tolist())
-        inputs = vlm.prepare(picture, asked, written=written)
-        kept = lab.capture(inputs, Rows(rows, columns=columns))
-    weights = kept["rows"][0].double().mean(2).cpu().numpy()  # (L, H, tokens)
-    if isinstance(view, RegionView):
-        return Looks(view.lay(weights), view, np.ones(view.grid_hw, bool))
-    return Looks(view.lay(weights), view, valid_cells(view, picture.image_wh))
+    inputs = vlm.prepare(picture, asked, written=opening if query == "answer" else "")
+    return _Question(inputs, rows, views_of(vlm, picture, asked))
 
 
-def view_of(vlm: AttentiveVLM, picture: Picture, asked: str) -> ImageView | RegionView:
-    """Where the image tokens of a question look: the boxes they hold, or the whole picture's grid.
+def views_of(
+    vlm: AttentiveVLM, picture: Picture, asked: str
+) -> tuple[ImageView, ...] | tuple[RegionView]:
+    """Where the image tokens of a question look: the boxes they hold, or their cells.
 
     Raises:
         InputError: image tokens without a place in the picture.
     """
     regions = vlm.regions(picture, asked) if isinstance(vlm, RegionVLM) else None
-    return regions or vlm.views(picture, asked)[0]
+    return vlm.views(picture, asked) if regions is None else (regions,)
+
+
+def _calls(vlm: AttentiveVLM, questions: Sequence[_Question]) -> tuple[int, list[dict[str, Any]]]:
+    """What the model is called with for each question, behind so many tokens they share."""
+    inputs = [question.inputs for question in questions]
+    if len(inputs) < 2:
+        return 0, inputs
+    from headsight.models.shared_prefix import after_prefix
+
+    looking = [row for question in questions for row in question.rows if row >= 0]
+    shortest = min(one["input_ids"].shape[1] for one in inputs)
+    return after_prefix(vlm.model, inputs, at_most=min([*looking, shortest - 1]))
+
+
+def _looks(
+    weights: Float[NDArray[np.float64], "layers heads cells"],
+    views: tuple[ImageView, ...] | tuple[RegionView],
+    image_wh: tuple[int, int],
+    wanted: Views,
+) -> Looks:
+    """The rows of all views laid on one grid."""
+    if isinstance(views[0], RegionView):
+        return Looks(views[0].lay(weights), views[0], np.ones(views[0].grid_hw, bool))
+    ends = np.cumsum([len(view.positions) for view in views])
+    maps = [
+        view.lay(part) for part, view in zip(np.split(weights, ends[:-1], -1), views, strict=True)
+    ]
+    whole = views[0]
+    if wanted == "global" or len(views) == 1:
+        return Looks(maps[0], whole, valid_cells(whole, image_wh))
+    merged, region = merge_views(maps, views)
+    height, width = merged.shape[-2:]
+    canvas = ImageView((height, width), np.full(height * width, -1), region, whole.kind)
+    x0, y0, x1, y1 = np.moveaxis(canvas.cells, -1, 0)
+    is_shown = (x1 > 0) & (y1 > 0) & (x0 < image_wh[0]) & (y0 < image_wh[1])
+    return Looks(merged, canvas, is_shown.reshape(height, width))
 
 
 def ground_by_heads(vlm: AttentiveVLM, picture: Picture, words: str, heads: HeadSet) -> Detections:
-    """The place that `words` name, read from the maps of `heads`; none where they are flat.
+    """The place that `words` name, read from the maps of `heads`; see `ground_each_by_heads`."""
+    [found] = ground_each_by_heads(vlm, picture, [words], heads)
+    return found
+
+
+def ground_each_by_heads(
+    vlm: AttentiveVLM, picture: Picture, words: Sequence[str], heads: HeadSet
+) -> list[Detections]:
+    """The place that each expression names, read from the maps of `heads`; none where it is flat.
 
     The exchange tells which heads were used, and why there is no box where there is none. The score
     is the share of the fused attention that lies in the box.
 
     Raises:
-        CheckpointError: the heads were found in another model or with another prompt.
+        CheckpointError: the heads were found in another model.
         InputError: no words, or a model whose image tokens have no place in the picture.
     """
-    heads.require(
-        model=model_fingerprint(vlm.model), prompt=heads.prompt, query=heads.query, views="global"
+    prompt, query, views = heads.prompt or PROMPT, heads.query, heads.views
+    heads.require(model=model_fingerprint(vlm.model), prompt=heads.prompt, query=query, views=views)
+    each = look_each(
+        vlm, picture, words, prompt=prompt, query=query, opening=heads.opening, views=views
     )
-    prompt = heads.prompt or PROMPT
-    looks = look(vlm, picture, words, prompt=prompt, query=heads.query, opening=heads.opening)
-    chosen = np.stack([looks.maps[layer, head] for layer, head in heads.heads])
-    heat = fuse_maps(chosen, kernel=heads.kernel, sigma=heads.sigma, valid=looks.valid)
+    return [
+        _place(looks, picture, clean_expression(expression), heads, prompt)
+        for looks, expression in zip(each, words, strict=True)
+    ]
+
+
+def read_looks(
+    looks: Looks, heads: HeadSet
+) -> tuple[tuple[Head, ...], Float[NDArray[np.float64], "h w"]]:
+    """The heads that are used, and their maps fused: those of the set, or those of this picture."""
+    chosen = heads.heads
+    if heads.choice == "greedy":
+        statistics = head_statistics(looks.maps, heads.rule, valid=looks.valid)
+        chosen = sample_heads(statistics, heads.rule, count=len(chosen))
+    if not chosen:
+        return (), np.zeros(looks.valid.shape)
+    maps = np.stack([looks.maps[head] for head in chosen])
+    return chosen, fuse_maps(maps, kernel=heads.kernel, sigma=heads.sigma, valid=looks.valid)
+
+
+def _place(looks: Looks, picture: Picture, label: str, heads: HeadSet, prompt: str) -> Detections:
+    chosen, heat = read_looks(looks, heads)
     found = map_to_box(heat, looks.view.region, image_wh=picture.image_wh, valid=looks.valid)
     boxes, scores = np.zeros((0, 4)), np.zeros(0)
     if found.box is not None and found.cells is not None:
         x0, y0, x1, y1 = found.cells
         share = heat[y0:y1, x0:x1].sum() / max(float(heat.sum()), 1e-12)
         boxes, scores = np.array([found.box]), np.array([share]).clip(0, 1)
-    label = clean_expression(words)
     reading = {
         "method": "heads",
-        "heads": [list(pair) for pair in heads.heads],
+        "heads": [list(pair) for pair in chosen],
         "valid": found.box is not None,
         "failure": found.reason or None,
     }
@@ -149,6 +277,7 @@ def discover(
     prompt: str = PROMPT,
     query: Query = "last_text",
     opening: str = "",
+    views: Views = "global",
     counts: SelectionCounts | None = None,
 ) -> Iterator[tuple[str, SelectionCounts, HeadsightError | None]]:
     """Count which heads look at what the words name, sample after sample; no map is kept.
@@ -157,9 +286,10 @@ def discover(
         vlm: the model.
         samples: name, picture and words of each.
         rule: how heads are chosen.
-        prompt: see `look`.
-        query: see `look`.
-        opening: see `look`.
+        prompt: see `look_each`.
+        query: see `look_each`.
+        opening: see `look_each`.
+        views: see `look_each`.
         counts: of an earlier run, to go on from.
 
     Yields:
@@ -168,7 +298,9 @@ def discover(
     for name, picture, words in samples:
         error = None
         try:
-            looks = look(vlm, picture, words, prompt=prompt, query=query, opening=opening)
+            looks = look(
+                vlm, picture, words, prompt=prompt, query=query, opening=opening, views=views
+            )
             if counts is None:
                 layers, heads = looks.maps.shape[:2]
                 counts = SelectionCounts(layers, heads, rule)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ask_boxes", "ask_native", "ground"]
+__all__ = ["ask_boxes", "ask_native", "ground", "ground_each"]
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from headsight.geometry.nms import nms
 from headsight.language import prompts
 from headsight.language.answer import Answer
 from headsight.language.dialects import DIALECTS
-from headsight.models.base import VLM, NativeVLM
+from headsight.models.base import VLM, NativeVLM, Reply
 from headsight.picture import Picture
 from headsight.tasks.asking import BOXES, ask
 
@@ -29,10 +30,32 @@ def ground(vlm: VLM, picture: Picture, words: str, *, constrain: bool = False) -
     Raises:
         InputError: no words, thousands of them, or control characters.
     """
-    expression = prompts.clean_expression(words)
+    [found] = ground_each(vlm, picture, [words], constrain=constrain)
+    return found
+
+
+def ground_each(
+    vlm: VLM, picture: Picture, words: Sequence[str], *, constrain: bool = False
+) -> list[Detections]:
+    """The places that each expression names, all asked at once, so that they share the picture.
+
+    Raises:
+        InputError: an expression without words, of thousands, or with control characters.
+    """
+    expressions = [prompts.clean_expression(each) for each in words]
     if isinstance(vlm, NativeVLM) and not constrain:
-        return ask_native(vlm, picture, expression)
-    return ask_boxes(vlm, picture, prompts.refer(expression), label=expression, constrain=constrain)
+        asked = [DIALECTS[vlm.dialect].prompt(each) for each in expressions]
+        replies = vlm.answer(picture, asked)
+        return [
+            _native(vlm, picture, reply, label)
+            for reply, label in zip(replies, expressions, strict=True)
+        ]
+    asked = [prompts.refer(each) for each in expressions]
+    answers = ask(vlm, picture, asked, BOXES, constrain=constrain)
+    return [
+        _boxes(picture, answer, exchange, label)
+        for (answer, exchange), label in zip(answers, expressions, strict=True)
+    ]
 
 
 def ask_native(vlm: NativeVLM, picture: Picture, words: str, *, label: str = "") -> Detections:
@@ -41,10 +64,24 @@ def ask_native(vlm: NativeVLM, picture: Picture, words: str, *, label: str = "")
     The reading is lenient: what was put right stands in `Exchange.reading`. A family that points
     gives `keypoints`, and boxes without area there.
     """
-    prompt = DIALECTS[vlm.dialect].prompt(words)
-    [reply] = vlm.answer(picture, [prompt])
+    [reply] = vlm.answer(picture, [DIALECTS[vlm.dialect].prompt(words)])
+    return _native(vlm, picture, reply, label or words)
+
+
+def ask_boxes(
+    vlm: VLM, picture: Picture, prompt: str, *, label: str, constrain: bool = False
+) -> Detections:
+    """The boxes that the answer to `prompt` holds, cut at the border of the picture.
+
+    The score of a box is how sure the model was of its four numbers. A place that is named twice
+    (IoU over 0.6) counts once, with the better score.
+    """
+    [(answer, exchange)] = ask(vlm, picture, [prompt], BOXES, constrain=constrain)
+    return _boxes(picture, answer, exchange, label)
+
+
+def _native(vlm: NativeVLM, picture: Picture, reply: Reply, label: str) -> Detections:
     answer = vlm.read(picture, reply, mode="lenient")
-    exchange = Exchange(prompt, reply.text, answer.to_dict())
     value = answer.value if answer.is_valid and answer.value is not None else np.zeros((0, 4))
     read = np.asarray(value, np.float64)
     points = read.reshape(-1, 2) if answer.kind in ("point", "points") else None
@@ -61,23 +98,15 @@ def ask_native(vlm: NativeVLM, picture: Picture, words: str, *, label: str = "")
         boxes,
         np.ones(number),
         np.zeros(number, np.int64),
-        (label or words,),
+        (label,),
         picture.image_wh,
         keypoints=keypoints,
-        exchanges=(exchange,),
+        exchanges=(Exchange(reply.prompt, reply.text, answer.to_dict()),),
         picture=picture,
     )
 
 
-def ask_boxes(
-    vlm: VLM, picture: Picture, prompt: str, *, label: str, constrain: bool = False
-) -> Detections:
-    """The boxes that the answer to `prompt` holds, cut at the border of the picture.
-
-    The score of a box is how sure the model was of its four numbers. A place that is named twice
-    (IoU over 0.6) counts once, with the better score.
-    """
-    [(answer, exchange)] = ask(vlm, picture, [prompt], BOXES, constrain=constrain)
+def _boxes(picture: Picture, answer: Answer, exchange: Exchange, label: str) -> Detections:
     is_usable = answer.is_valid and answer.value is not None
     read = np.asarray(answer.value, np.float64) if is_usable else np.zeros((0, 4))
     boxes = np.asarray(clip_boxes(read, picture.image_wh))
