@@ -68,7 +68,7 @@ class RegionView:
 
     positions: Int[NDArray[np.int64], " n"]
     """Place in the sequence of each token."""
-    regions: Float[NDArray[Any], "n 4"]
+    regions: Float[NDArray[Any], "_ 4"]
     """xyxy px of the original picture that each token holds; may overlap and reach beyond it."""
     image_wh: tuple[int, int]
     """Size of the original picture, which the canvas covers."""
