@@ -19,7 +19,8 @@ _INK, _GREY, _TRUE, _FOUND = "#222222", "#666666", "#22c55e", "#f97316"
 _STOPS = np.array([0.0, 0.35, 0.7, 1.0])
 _COLORS = np.array([[10, 10, 40], [110, 30, 130], [230, 90, 40], [255, 240, 120]], np.float64)
 """Dark to bright, so that the sheet can be read in grey too."""
-_OPACITY = 0.8
+_OPACITY = (0.35, 0.9)
+"""Of the colour where a map is 0 and where it is highest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class SheetRow:
     """xyxy px of the picture that the maps cover."""
     box: Float[NDArray[Any], "n 4"]
     """xyxy px: what was read of the fused map; no row where nothing was."""
-    truth: Float[NDArray[Any], "n 4"]
+    truth: Float[NDArray[Any], "m 4"]
     """xyxy px: the right boxes."""
 
 
@@ -44,7 +45,7 @@ def draw_head_maps(rows: Sequence[SheetRow], titles: Sequence[str]) -> Image.Ima
 
     Each map is drawn from dark (none) to bright (its own most). `titles` name the heads.
     """
-    heads = ["picture and label", *titles, "added, smoothed; box"]
+    heads = ["picture, label in green", *titles, "added and smoothed; box"]
     width = len(heads) * (_CELL_WH[0] + _GAP) + _GAP
     height = _TITLE + len(rows) * (_WORDS + _CELL_WH[1] + _GAP)
     sheet = Image.new("RGB", (width, height), "white")
@@ -85,7 +86,8 @@ def _heated(
     value = heat[np.ix_(ys.clip(0, rows - 1).astype(int), xs.clip(0, columns - 1).astype(int))]
     value = value / max(float(heat.max()), 1e-12)
     grey = np.asarray(image.convert("L"), np.float64)[..., None].repeat(3, -1)
-    share = np.where(is_covered, _OPACITY, 0.0)[..., None]
+    opacity = _OPACITY[0] + (_OPACITY[1] - _OPACITY[0]) * value
+    share = np.where(is_covered, opacity, 0.0)[..., None]
     mixed = grey * (1 - share) + _colored(value) * share
     return Image.fromarray(mixed.round().astype(np.uint8))
 
@@ -104,7 +106,7 @@ def _boxed(image: Image.Image, boxes: Float[NDArray[Any], "n 4"], color: str) ->
     return drawn
 
 
-def _fitted(text: str, width: float, points: int) -> str:
+def _fitted(text: str, width: int, points: int) -> str:
     """`text`, cut where it would be too wide."""
     font = _font(points)
     if font.getlength(text) <= width:

@@ -54,7 +54,8 @@ def _curve(pen: ImageDraw.ImageDraw, selection: Selection, at: tuple[int, int, i
     if np.isfinite(selection.tau):
         level = y1 - (y1 - y0) * min(selection.tau / top, 1.0)
         pen.line([(x0, level), (x1, level)], _ORANGE, 2)
-        pen.text((x0 + 8, level - 22), f"elbow at {selection.tau:.2f}", _ORANGE, _font(14))
+        name = "elbow" if selection.rule.tau is None else "tau"
+        pen.text((x0 + 8, level - 22), f"{name} at {selection.tau:.2f}", _ORANGE, _font(14))
 
 
 def _bars(

@@ -6,10 +6,9 @@ __all__ = ["find_heads"]
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from headsight.attention.head_set import HeadSet
     from headsight.attention.selection import SelectionRule
     from headsight.attention.selection_counts import Selection
-    from headsight.data.refs import RefSample
     from headsight.models.base import VLM, AttentiveVLM
     from headsight.tasks.finding import Question
 
@@ -95,14 +93,13 @@ def find_heads(
 ) -> None:
     """Find the localization heads of a model (arXiv 2503.06287), for `ground --heads`.
 
-    Maps are smoothed as in the paper (kernel 7, sigma 1), but not where image tokens hold boxes,
-    as nano's do: their edges are known. Beside --out stand a chart (.png) and a contact sheet of
-    the heads' maps (-maps.png). A killed run goes on where it stopped.
+    Beside --out stand a chart (.png) and a contact sheet of the heads' maps (-maps.png). A killed
+    run goes on where it stopped.
 
     Examples:
       headsight find-heads --model ./llava-1.5-7b --data refcoco/ --split train --out heads.json
-      headsight find-heads --model ./my-vlm --data instances_val2017.json --n 200 --out heads.json
       headsight find-heads --data scenes/ --n 500 --skip-layers 1 --out nano-heads.json
+      headsight find-heads --model ./my-vlm --data instances_val2017.json --n 200 --out heads.json
       headsight find-heads --model ./my-vlm --data refcoco/ --trials 5 --preset robust --out h.json
     """
     from rich.console import Console
@@ -112,26 +109,26 @@ def find_heads(
     from headsight.cli.head_samples import read_samples
     from headsight.cli.head_search import (
         beside,
+        contact_sheet,
         run_search,
+        seen_kind,
         state_path,
-        with_sheet,
         write_picture,
     )
     from headsight.cli.journalled import versions
     from headsight.data.ref_sample import fingerprint
     from headsight.draw_heads import draw_selection
     from headsight.errors import InputError
+    from headsight.geometry.heatmaps import gaussian_taps
     from headsight.tasks.finding import Search, draw_samples
 
     rule = _rule(
         preset, criteria=criteria, tau=tau, sum_filter=sum_filter, weighting=weighting,
         num_low=taken, skip_layers=skip_layers,
     )  # fmt: skip
-    smoothing = {"kernel": kernel, "sigma": sigma}
-    reading: dict[str, Any] = {"views": views, "choice": choice}
-    reading |= {name: value for name, value in smoothing.items() if value is not None}
-    checked: dict[str, Any] = {**reading, "query": query or "last_text"}
-    HeadSet(heads=(), model="", **checked)  # wrong words are an error before anything is loaded
+    for option, value in (("query", query), ("views", views), ("choice", choice)):
+        _check_choice(option, value, HeadSet)
+    gaussian_taps(kernel or 1, sigma or 0)  # refuses wrong ones before anything is loaded
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists. Choose another --out, or give --overwrite.")
     console = Console(stderr=True)
@@ -144,33 +141,41 @@ def find_heads(
         vlm = _load(model, device)
         question = _question(vlm, prompt, query, views)
         drawn = [samples[index] for index in search.order]
-        found_with = (
-            _smoothing(vlm, drawn, question)
-            | reading
-            | {
-                "model": model_fingerprint(vlm.model),
-                "model_id": vlm.name,
-                "revision": str(getattr(vlm.model.config, "_commit_hash", None) or ""),
-                "prompt": question.prompt,
-                "query": question.query,
-                "opening": question.opening,
-                "seeds": tuple(seed + trial for trial in range(trials)),
-                "data": f"{name} {fingerprint(drawn)}",
-                "versions": versions(),
-            }
-        )
+        found_with: dict[str, Any] = {
+            "model": model_fingerprint(vlm.model),
+            "model_id": vlm.name,
+            "revision": str(getattr(vlm.model.config, "_commit_hash", None) or ""),
+            "prompt": question.prompt,
+            "query": question.query,
+            "opening": question.opening,
+            "views": views,
+            "seeds": tuple(seed + trial for trial in range(trials)),
+            "data": f"{name} {fingerprint(drawn)}",
+            "versions": versions(),
+        }
         settings = {"n": number, "rule": vars(rule), **found_with}
         run_search(vlm, samples, search, question, settings, output, progress)
     selection, std = _summed(search.selections)
-    found = HeadSet.of(selection, k=keep, frequency_std=std, **found_with)
+    kind = seen_kind(vlm, question, drawn)
+    if kind == "regions" and kernel is None and sigma is None:
+        kernel, sigma = 1, 0.0  # the boxes that tokens hold have sharp edges, which are kept
+    found = HeadSet.of(
+        selection,
+        k=keep,
+        frequency_std=std,
+        view_kind=kind,
+        kernel=7 if kernel is None else kernel,
+        sigma=1.0 if sigma is None else sigma,
+        choice=choice,
+        **found_with,
+    )
     if not found.heads:
         raise InputError(
             "No head qualifies: every map is flat, or every head looks at one place. Use more"
             " expressions, or --preset paper."
         )
-    found, sheet = with_sheet(vlm, found, drawn)
     write_picture(output.with_suffix(".png"), draw_selection(selection, found.heads, std))
-    write_picture(beside(output, "-maps.png"), sheet)
+    write_picture(beside(output, "-maps.png"), contact_sheet(vlm, found, drawn))
     found.save(output)
     state_path(output).unlink(missing_ok=True)
     for key, message in search.failures:
@@ -183,20 +188,25 @@ def find_heads(
 
 def _rule(preset: str, **changes: Any) -> SelectionRule:
     """The preset, with what was given besides."""
-    from typing import get_args, get_type_hints
-
     from headsight.attention.selection import PRESETS, SelectionRule
     from headsight.errors import InputError
 
     if preset not in PRESETS:
         raise InputError(f"--preset is '{preset}'; expected one of {', '.join(PRESETS)}.")
     given = {name: value for name, value in changes.items() if value is not None}
-    hints = get_type_hints(SelectionRule)
     for name, value in given.items():
-        if isinstance(value, str) and value not in (known := get_args(hints[name])):
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} is '{value}'; expected one of {', '.join(known)}.")
+        _check_choice(name, value, SelectionRule)
     return replace(PRESETS[preset], **given)
+
+
+def _check_choice(name: str, value: Any, holder: type) -> None:
+    """Pass if `value` is no word, or one of those that the field `name` of `holder` may be."""
+    from headsight.errors import InputError
+
+    if not isinstance(value, str) or value in (known := get_args(get_type_hints(holder)[name])):
+        return
+    option = name.replace("_", "-")
+    raise InputError(f"--{option} is '{value}'; expected one of {', '.join(known)}.")
 
 
 def _load(model: str, device: str) -> AttentiveVLM:
@@ -221,28 +231,13 @@ def _question(vlm: VLM, prompt: str | None, query: str | None, views: str) -> Qu
     is_ours = not isinstance(vlm, NativeVLM)
     dialect = DIALECTS[vlm.dialect if isinstance(vlm, NativeVLM) else "headsight"]
     token: Any = query or ("answer" if is_ours else "last_text")
-    chosen: Any = views
     asks = is_ours or token == "answer"
     template = prompt or (dialect.prompt("{words}") if asks else PROMPT)
     if "{words}" not in template:
         raise InputError(f"--prompt is {template!r}, but must hold {{words}}.")
     begun = opening(dialect) if token == "answer" else ""
+    chosen: Any = views
     return Question(prompt=template, query=token, opening=begun, views=chosen)
-
-
-def _smoothing(vlm: AttentiveVLM, samples: Sequence[RefSample], how: Question) -> dict[str, Any]:
-    """None of boxes that tokens hold, whose edges are known; else the paper's, which is default."""
-    from headsight.errors import HeadsightError
-    from headsight.picture import open_picture
-    from headsight.tasks.looking import views_of
-
-    for sample in samples:
-        try:
-            view = views_of(vlm, open_picture(sample.image), how.prompt)[0]
-        except HeadsightError:  # told when it is counted
-            continue
-        return {"kernel": 1, "sigma": 0.0} if view.kind == "regions" else {}
-    return {}
 
 
 def _summed(selections: list[Selection]) -> tuple[Selection, Any]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["beside", "run_search", "state_path", "with_sheet", "write_picture"]
+__all__ = [
+    "SAVE_SECONDS",
+    "beside",
+    "contact_sheet",
+    "run_search",
+    "seen_kind",
+    "state_path",
+    "write_picture",
+]
 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headsight.errors import HeadsightError, ResumeError
+from headsight.errors import HeadsightError, ImageError, ResumeError
 from headsight.files import write_atomic
 
 if TYPE_CHECKING:
@@ -22,9 +29,10 @@ if TYPE_CHECKING:
     from headsight.data.refs import RefSample
     from headsight.draw_head_maps import SheetRow
     from headsight.models.base import AttentiveVLM
+    from headsight.models.image_views import ViewKind
     from headsight.tasks.finding import Question, Search
 
-_SAVE_SECONDS = 1.0
+SAVE_SECONDS = 1.0
 """Work that a kill may cost; more where saving itself takes long."""
 _SAVE_SHARE = 0.05
 """Share of the time that may go into saving."""
@@ -64,33 +72,41 @@ def run_search(
     for _ in search_heads(vlm, samples, search, question):
         progress.update(bar, completed=search.done)
         began = time.perf_counter()
-        if began - saved >= max(_SAVE_SECONDS, cost / _SAVE_SHARE):
+        if began - saved >= max(SAVE_SECONDS, cost / _SAVE_SHARE):
             record = {"settings": plain, **search.to_dict()}
             write_atomic(path, json.dumps(record).encode())
             saved = time.perf_counter()
             cost = saved - began
 
 
-def with_sheet(
-    vlm: AttentiveVLM, heads: HeadSet, samples: Sequence[RefSample]
-) -> tuple[HeadSet, Image.Image]:
-    """The head set with the kind of view it looks at, and a contact sheet of the first samples."""
+def seen_kind(vlm: AttentiveVLM, question: Question, samples: Sequence[RefSample]) -> ViewKind:
+    """The kind of view that the model has of the first picture that can be opened."""
+    from headsight.picture import open_picture
+    from headsight.tasks.looking import view_of
+
+    for sample in samples:
+        try:
+            return view_of(vlm, open_picture(sample.image), question.prompt).kind
+        except ImageError:
+            continue
+    return "whole"
+
+
+def contact_sheet(vlm: AttentiveVLM, heads: HeadSet, samples: Sequence[RefSample]) -> Image.Image:
+    """Where the heads look on the first samples that can be looked at."""
     from headsight.draw_head_maps import draw_head_maps
 
     rows: list[SheetRow] = []
-    kinds: list[str] = []
     for sample in samples:
         if len(rows) == _SHEET_ROWS:
             break
         try:
-            row, kind = _sheet_row(vlm, heads, sample)
+            rows.append(_sheet_row(vlm, heads, sample))
         except HeadsightError:  # told already when it was counted
             continue
-        rows.append(row)
-        kinds.append(kind)
     frequency = {(row.layer, row.head): row.frequency for row in heads.table}
     titles = [f"L{at[0]} H{at[1]}, {frequency[at]:.0%}" for at in heads.heads[:_SHEET_HEADS]]
-    return replace(heads, view_kind=kinds[0]), draw_head_maps(rows, titles)
+    return draw_head_maps(rows, titles)
 
 
 def write_picture(path: Path, image: Image.Image) -> None:
@@ -118,7 +134,7 @@ def _restore(search: Search, path: Path, settings: Mapping[str, Any]) -> None:
     search.restored(record)
 
 
-def _sheet_row(vlm: AttentiveVLM, heads: HeadSet, sample: RefSample) -> tuple[SheetRow, str]:
+def _sheet_row(vlm: AttentiveVLM, heads: HeadSet, sample: RefSample) -> SheetRow:
     import numpy as np
 
     from headsight.draw_head_maps import SheetRow
@@ -128,12 +144,17 @@ def _sheet_row(vlm: AttentiveVLM, heads: HeadSet, sample: RefSample) -> tuple[Sh
 
     picture = open_picture(sample.image)
     looks = look(
-        vlm, picture, sample.text, prompt=heads.prompt, query=heads.query, opening=heads.opening,
+        vlm,
+        picture,
+        sample.text,
+        prompt=heads.prompt,
+        query=heads.query,
+        opening=heads.opening,
         views=heads.views,
-    )  # fmt: skip
+    )
     _, heat = read_looks(looks, heads)
     found = map_to_box(heat, looks.view.region, image_wh=picture.image_wh, valid=looks.valid)
-    row = SheetRow(
+    return SheetRow(
         picture.image,
         sample.text,
         np.stack([looks.maps[head] for head in heads.heads[:_SHEET_HEADS]]),
@@ -142,4 +163,3 @@ def _sheet_row(vlm: AttentiveVLM, heads: HeadSet, sample: RefSample) -> tuple[Sh
         np.array([found.box] if found.box else [], np.float64).reshape(-1, 4),
         np.asarray(sample.boxes, np.float64),
     )
-    return row, looks.view.kind

@@ -16,7 +16,7 @@ __all__ = [
     "look",
     "look_each",
     "read_looks",
-    "views_of",
+    "view_of",
 ]
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,14 +59,17 @@ class Looks:
     view: ImageView | RegionView
     """Where the cells lie; merged cells have no token of their own."""
     valid: Bool[NDArray[np.bool_], "h w"]
-    """Cells that were looked at and show some of the picture."""
+    """Cells that were looked at and show some of the picture; all of a canvas of regions."""
 
     def truth(self, boxes: Float[NDArray[Any], "n 4"]) -> Bool[NDArray[np.bool_], "h w"]:
         """Cells whose centre lies in one of the boxes (xyxy px of the original picture)."""
-        cells = self.view.cells
-        centres = (cells[:, None, :2] + cells[:, None, 2:]) / 2  # (cells, 1, 2)
-        is_inside = ((boxes[:, :2] <= centres) & (centres < boxes[:, 2:])).all(-1).any(-1)
-        return np.asarray(is_inside.reshape(self.valid.shape) & self.valid)
+        height, width = self.valid.shape
+        x0, y0, x1, y1 = self.view.region
+        xs = x0 + (x1 - x0) * (np.arange(width) + 0.5) / width
+        ys = y0 + (y1 - y0) * (np.arange(height) + 0.5) / height
+        across = (boxes[:, :1] <= xs) & (xs < boxes[:, 2:3])  # (N, W)
+        down = (boxes[:, 1:2] <= ys) & (ys < boxes[:, 3:])
+        return np.asarray((down[:, :, None] & across[:, None]).any(0) & self.valid)
 
 
 def look(
@@ -105,8 +108,7 @@ def look_each(
         prompt: template of the question, with {words}.
         query: the token that looks: the last of the words and what ends them ("last_text", the
             paper's), the last that the model reads before it answers ("last_prompt"), the last of
-            the answer's `opening` ("answer"), or all of the words, whose attention is averaged
-            ("mean_text").
+            the answer's `opening` ("answer"), or the mean over all of the words ("mean_text").
         opening: how every answer of the model begins, see `headsight.language.dialects.opening`.
         views: the grid of the whole picture ("global", the paper's), or that of its tiles with the
             whole one added by its share of attention ("merged"), where a model has such.
@@ -117,7 +119,8 @@ def look_each(
     from headsight.attention.lab import HeadLab
     from headsight.attention.reducers import Rows
 
-    questions = [_question(vlm, picture, w, prompt, query, opening) for w in words]
+    written = opening if query == "answer" else ""
+    questions = [_question(vlm, picture, w, prompt, query, written) for w in words]
     shared, calls = _calls(vlm, questions)
     with HeadLab(vlm.model) as lab:
         while questions:
@@ -136,11 +139,11 @@ class _Question:
     inputs: dict[str, Any]
     rows: tuple[int, ...]
     """Tokens that look; -1 is the last."""
-    views: tuple[ImageView, ...] | tuple[RegionView]
+    views: tuple[ImageView | RegionView, ...]
 
 
 def _question(
-    vlm: AttentiveVLM, picture: Picture, words: str, prompt: str, query: Query, opening: str
+    vlm: AttentiveVLM, picture: Picture, words: str, prompt: str, query: Query, written: str
 ) -> _Question:
     expression = clean_expression(words)
     asked = prompt.replace("{words}", expression)
@@ -149,18 +152,20 @@ def _question(
         is_whole = asked.startswith(expression)  # then the full stop belongs to the words
         first, after = vlm.text_span(picture, asked, asked if is_whole else expression)
         rows = tuple(range(first, after)) if query == "mean_text" else (after - 1,)
-    inputs = vlm.prepare(picture, asked, written=opening if query == "answer" else "")
-    return _Question(inputs, rows, views_of(vlm, picture, asked))
+    inputs = vlm.prepare(picture, asked, written=written)
+    return _Question(inputs, rows, _views(vlm, picture, asked))
 
 
-def views_of(
-    vlm: AttentiveVLM, picture: Picture, asked: str
-) -> tuple[ImageView, ...] | tuple[RegionView]:
-    """Where the image tokens of a question look: the boxes they hold, or their cells.
+def view_of(vlm: AttentiveVLM, picture: Picture, asked: str) -> ImageView | RegionView:
+    """Where the image tokens of a question look: the boxes they hold, or the whole picture's grid.
 
     Raises:
         InputError: image tokens without a place in the picture.
     """
+    return _views(vlm, picture, asked)[0]
+
+
+def _views(vlm: AttentiveVLM, picture: Picture, asked: str) -> tuple[ImageView | RegionView, ...]:
     regions = vlm.regions(picture, asked) if isinstance(vlm, RegionVLM) else None
     return vlm.views(picture, asked) if regions is None else (regions,)
 
@@ -179,21 +184,21 @@ def _calls(vlm: AttentiveVLM, questions: Sequence[_Question]) -> tuple[int, list
 
 def _looks(
     weights: Float[NDArray[np.float64], "layers heads cells"],
-    views: tuple[ImageView, ...] | tuple[RegionView],
+    views: tuple[ImageView | RegionView, ...],
     image_wh: tuple[int, int],
     wanted: Views,
 ) -> Looks:
     """The rows of all views laid on one grid."""
-    if isinstance(views[0], RegionView):
-        return Looks(views[0].lay(weights), views[0], np.ones(views[0].grid_hw, bool))
-    ends = np.cumsum([len(view.positions) for view in views])
-    maps = [
-        view.lay(part) for part, view in zip(np.split(weights, ends[:-1], -1), views, strict=True)
-    ]
     whole = views[0]
-    if wanted == "global" or len(views) == 1:
+    if isinstance(whole, RegionView):
+        return Looks(whole.lay(weights), whole, np.ones(whole.grid_hw, bool))
+    grids = [view for view in views if isinstance(view, ImageView)]
+    ends = np.cumsum([len(view.positions) for view in grids])
+    parts = np.split(weights, ends[:-1], -1)
+    maps = [view.lay(part) for part, view in zip(parts, grids, strict=True)]
+    if wanted == "global" or len(grids) == 1:
         return Looks(maps[0], whole, valid_cells(whole, image_wh))
-    merged, region = merge_views(maps, views)
+    merged, region = merge_views(maps, grids)
     height, width = merged.shape[-2:]
     canvas = ImageView((height, width), np.full(height * width, -1), region, whole.kind)
     x0, y0, x1, y1 = np.moveaxis(canvas.cells, -1, 0)
