@@ -165,8 +165,11 @@ def heads_table(lab: Lab, query: Query, rule: SelectionRule) -> tuple[list[Row],
     ]
     often = [row for row in table if row["frequency"] >= 0.01]
     pairs = [(row["frequency"], row["mean_iou"]) for row in often]
-    rho, p = spearmanr(*zip(*pairs, strict=True)) if len(pairs) > 2 else (np.nan, np.nan)
-    return table, {"heads": len(often), "rho": float(rho), "p": float(p), "tau": selection.tau}
+    found = {"heads": len(often), "rho": None, "p": None}
+    if len({frequency for frequency, _ in pairs}) > 2:
+        rho, p = spearmanr(*zip(*pairs, strict=True))
+        found |= {"rho": float(rho), "p": float(p)}
+    return table, found
 
 
 def _statistics(kept: Kept, index: int, query: Query) -> HeadStatistics:

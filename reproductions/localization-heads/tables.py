@@ -76,7 +76,7 @@ def _target(nano: dict[str, Any]) -> str:
 def _both(nano: dict[str, Any], name: str, published: dict[str, float]) -> str:
     """A table that was made with and without the guided layer."""
     made = nano["tables"][name]
-    head = ("", *(f"nano, {which}" for which in made), "paper")
+    head = ("chosen", *(f"nano, {which}" for which in made), "paper")
     rows = [
         (
             first["name"],
@@ -93,7 +93,7 @@ def _one(rows: Sequence[dict[str, Any]]) -> str:
         (row["name"], _named(row["heads"]), _share(row["acc50"]), f"{row['mean_iou']:.2f}")
         for row in rows
     ]
-    return _table(("", "heads (layer, head)", "Acc@0.5", "mean IoU"), cells)
+    return _table(("chosen", "heads (layer, head)", "Acc@0.5", "mean IoU"), cells)
 
 
 def _heads(nano: dict[str, Any]) -> str:
@@ -111,11 +111,17 @@ def _heads(nano: dict[str, Any]) -> str:
     ]
     table = _table(("layer, head", "taken in", "attention sum", "entropy", "pseudo-mask IoU"), rows)
     told = [
-        f"Spearman's correlation of frequency and IoU, {which}: {s['rho']:.2f} (p = {s['p']:.2g})"
+        f"- Spearman's correlation of frequency and IoU, {which}: {_correlation(s)}"
         f" over {s['heads']} heads."
         for which, s in ((w, t["spearman"]) for w, t in nano["tables"]["heads"].items())
     ]
     return table + "\n" + "\n".join(told) + "\n"
+
+
+def _correlation(spearman: dict[str, Any]) -> str:
+    if spearman["rho"] is None:
+        return "none can be told, all are taken equally often,"
+    return f"{spearman['rho']:.2f} (p = {spearman['p']:.2g})"
 
 
 def _simulated(simulated: dict[str, Any]) -> str:

@@ -56,7 +56,6 @@ def test_the_same_heads_are_read_in_another_way() -> None:
         ({"k": 0}, "k is 0"),
         ({"kernel": 2}, "kernel is 2"),
         ({"sigma": -1.0}, "sigma -1"),
-        ({"choice": "lucky"}, "choice is 'lucky'; expected one of fixed, greedy"),
     ):
         with pytest.raises(ConfigError, match=message):
             heads.changed(**wrong)

@@ -19,6 +19,7 @@ from headsight.geometry.heatmaps import (
     gaussian_taps,
     largest_hull,
     map_to_box,
+    paint_regions,
 )
 
 whole_maps = hnp.arrays(
@@ -205,3 +206,55 @@ def test_tensors_of_any_dtype() -> None:
     heat = torch.as_tensor(cells_6_to_11_by_6_to_14())
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         assert map_to_box(heat.to(dtype), (0, 0, 24, 24)).box == (6, 6, 12, 15)
+
+
+def test_painted_regions_add_up() -> None:
+    """6 over 6 cells, 1 over 1 cell of them, 3 over the whole 2 x 4."""
+    regions = np.array([[0, 0, 3, 2], [2, 1, 3, 2], [0, 0, 4, 2]], float)
+    canvas = paint_regions(np.array([6.0, 1.0, 8.0]), regions, (2, 4))
+    assert canvas.tolist() == [[2, 2, 2, 1], [2, 2, 3, 1]]
+    tensor = paint_regions(torch.tensor([6.0, 1.0, 8.0]), regions, (2, 4))
+    assert tensor.tolist() == canvas.tolist()
+    assert paint_regions(np.zeros((3, 0)), np.zeros((0, 4)), (2, 4)).shape == (3, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("region", "cell"),
+    [
+        ((1.2, 0.2, 1.4, 0.4), (0, 1)),  # holds no centre of a cell: the one it lies in
+        ((1.6, 0.2, 1.9, 0.9), (0, 1)),
+        ((-5, -5, -3, -2), (0, 0)),  # outside: the nearest
+        ((9, 9, 12, 10), (1, 3)),
+        ((2, 1, 2, 1), (1, 2)),  # without area
+    ],
+)
+def test_a_region_without_a_cell_gives_to_the_nearest(
+    region: tuple[float, ...], cell: tuple[int, int]
+) -> None:
+    canvas = paint_regions(np.ones(1), np.array([region], float), (2, 4))
+    assert np.argwhere(canvas).tolist() == [list(cell)]
+    assert canvas.sum() == 1
+
+
+@given(
+    values=hnp.arrays(np.float64, (3, 5), elements=st.integers(0, 50)),
+    corners=hnp.arrays(np.float64, (5, 2, 2), elements=st.integers(-8, 30)),
+    grid=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+)
+def test_painting_keeps_the_sum_and_stays_in_the_region(
+    values: np.ndarray, corners: np.ndarray, grid: tuple[int, int]
+) -> None:
+    regions = np.sort(corners / 2, 1).reshape(5, 4)
+    canvas = paint_regions(values, regions, grid)
+    np.testing.assert_allclose(canvas.sum((-2, -1)), values.sum(-1), atol=1e-9)
+    more = values.copy()
+    more[:, 2] += 7  # one region alone changes, by the same everywhere
+    change = paint_regions(more, regions, grid) - canvas
+    x0, y0, x1, y1 = regions[2]
+    y, x = (np.argwhere(change[0] > 1e-9) + 0.5).T
+    assert len(x) > 0
+    if len(x) > 1:
+        assert (x > x0).all() & (x < x1 + 1e-9).all()
+        assert (y > y0).all() & (y < y1 + 1e-9).all()
+    inside = change[change > 1e-9]
+    np.testing.assert_allclose(inside, inside[0], atol=1e-9)

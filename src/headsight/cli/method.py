@@ -25,8 +25,8 @@ def chosen_heads(method: str, heads: Path | None, model: str = "") -> Path | Non
         return own
     if method == "heads" and heads is None:
         raise InputError(
-            "--method heads needs --heads FILE. Find the heads of your model once with"
-            " `headsight find-heads --model ... --data ... --out heads.json`."
+            "--method heads needs --heads FILE, or a heads.json in the folder of the model. Find"
+            " them once with `headsight find-heads --model ... --data ... --out heads.json`."
         )
     if method == "native" and heads is not None:
         raise InputError(f"--heads {heads} was given with --method native. Leave one of them out.")

@@ -47,13 +47,7 @@ class ImageView:
     @property
     def cells(self) -> Float[NDArray[np.float64], "n 4"]:
         """Xyxy px of each cell in the original picture, row by row."""
-        rows, columns = self.grid_hw
-        x0, y0, x1, y1 = self.region
-        xs, ys = np.linspace(x0, x1, columns + 1), np.linspace(y0, y1, rows + 1)
-        grid = np.stack(
-            np.broadcast_arrays(xs[None, :-1], ys[:-1, None], xs[None, 1:], ys[1:, None]), -1
-        )
-        return np.ascontiguousarray(grid.reshape(-1, 4))
+        return _cells(self.region, self.grid_hw)
 
     def lay(self, rows: Float[ArrayT, "*batch n"]) -> Float[ArrayT, "*batch h w"]:
         """What was recorded at `positions` (0 where there is no token) on the grid."""
@@ -74,7 +68,7 @@ class RegionView:
 
     positions: Int[NDArray[np.int64], " n"]
     """Place in the sequence of each token."""
-    regions: Float[NDArray[Any], "n 4"]
+    regions: Float[NDArray[Any], "_ 4"]
     """xyxy px of the original picture that each token holds; may overlap and reach beyond it."""
     image_wh: tuple[int, int]
     """Size of the original picture, which the canvas covers."""
@@ -100,6 +94,11 @@ class RegionView:
         """Xyxy px of the original picture that the canvas covers: all of it."""
         return 0.0, 0.0, float(self.image_wh[0]), float(self.image_wh[1])
 
+    @property
+    def cells(self) -> Float[NDArray[np.float64], "n 4"]:
+        """Xyxy px of each cell of the canvas in the original picture, row by row."""
+        return _cells(self.region, self.grid_hw)
+
     def lay(self, rows: Float[ArrayT, "*batch n"]) -> Float[ArrayT, "*batch h w"]:
         """What was recorded at `positions`, spread over the regions; the sum stays."""
         from headsight.geometry.heatmaps import paint_regions
@@ -107,3 +106,15 @@ class RegionView:
         columns_rows = np.array(self.grid_hw[::-1] * 2)
         cells = self.regions / np.array(self.image_wh * 2) * columns_rows
         return paint_regions(rows, cells, self.grid_hw)
+
+
+def _cells(
+    region: tuple[float, float, float, float], grid_hw: tuple[int, int]
+) -> Float[NDArray[np.float64], "n 4"]:
+    rows, columns = grid_hw
+    x0, y0, x1, y1 = region
+    xs, ys = np.linspace(x0, x1, columns + 1), np.linspace(y0, y1, rows + 1)
+    grid = np.stack(
+        np.broadcast_arrays(xs[None, :-1], ys[:-1, None], xs[None, 1:], ys[1:, None]), -1
+    )
+    return np.ascontiguousarray(grid.reshape(-1, 4))

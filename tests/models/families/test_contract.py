@@ -171,6 +171,23 @@ def test_logprobs_are_the_models_own(vlm: TransformersVLM, picture: Picture) -> 
         assert reply.logprobs[0] == pytest.approx(float(logits.log_softmax(-1).max()), abs=1e-5)
 
 
+def test_what_is_written_stands_behind_the_question(vlm: TransformersVLM, picture: Picture) -> None:
+    """What was read before it stays, where the family reads in order."""
+    asked, longer = vlm.prepare(picture, PROMPT), vlm.prepare(picture, PROMPT, written="a cup")
+    ids = vlm.processor.tokenizer.encode("a cup", add_special_tokens=False)
+    question = asked["input_ids"][0].tolist()
+    assert longer["input_ids"][0].tolist() == question + ids
+    assert {name for name in asked if asked[name].shape == asked["input_ids"].shape} == {
+        name for name in longer if longer[name].shape == longer["input_ids"].shape
+    }
+    if vlm.model.config.is_encoder_decoder or vlm.family.model_types[0] == "paligemma":
+        return
+    with torch.no_grad():
+        before = vlm.model(**asked).logits[0, -1]
+        after = vlm.model(**longer).logits[0, len(question) - 1]
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)  # fp32, another length
+
+
 def test_the_reading_is_typed(vlm: TransformersVLM, picture: Picture) -> None:
     (reply,) = vlm.answer(picture, [PROMPT], max_new_tokens=6)
     answer = vlm.read(picture, reply)

@@ -13,10 +13,15 @@ from PIL import Image
 from tiny_vlms.tiny import build, tokenizer
 
 import headsight
+from headsight.attention.lab import HeadLab
+from headsight.attention.reducers import Rows
 from headsight.errors import InputError
 from headsight.models.families.grounding import GROUNDING, Grounding
 from headsight.models.grounding import GroundingProcessor, GroundingVLM, GroundingVLMConfig
+from headsight.models.grounding.adapter import GroundingAdapter
+from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture, open_picture
+from headsight.tasks.looking import look
 
 PROMPT = "Where is the red cup?"
 EVA = {
@@ -102,6 +107,79 @@ def test_kept_cells_are_the_tokens_of_the_whole_grid() -> None:
         whole = all_cells.model.encode_pictures(pixels, shares)[0]
         kept = some_cells.model.encode_pictures(pixels, shares)[0]
     torch.testing.assert_close(kept, whole[torch.from_numpy(has_token)], rtol=0, atol=0)
+
+
+def test_a_token_holds_the_box_that_is_read_in_its_cell() -> None:
+    model, processor = tiny({**HEADGRID, "keep_tokens": 20})
+    vlm = GroundingAdapter(model, processor, name="tiny")
+    picture = noise((60, 90))
+    view, (cells,) = vlm.regions(picture, PROMPT), vlm.views(picture, PROMPT)
+    assert view is not None
+    assert view.kind == "regions"
+    assert view.region == (0, 0, 60, 90)
+    assert view.grid_hw == (96, 64)
+    assert view.positions.tolist() == cells.positions[cells.positions >= 0].tolist()
+    inputs = GROUNDING.inputs(processor, picture, PROMPT)
+    encoder = model.model.vision.encoder
+    with torch.no_grad():
+        reading = encoder.read(encoder.features(inputs["pixel_values"]))
+    of_cells = reading.boxes[0].reshape(64, 4).numpy()[cells.positions >= 0]
+    # the square is 90 px of the picture wide, as near as its pixels allow
+    np.testing.assert_allclose(view.regions, of_cells * 90, rtol=0.01, atol=0.7)
+
+
+def test_attention_on_a_token_lies_on_its_box_alone() -> None:
+    """A mask of attention that leaves one image token open: all of its map is that box."""
+    model, processor = tiny({**HEADGRID, "keep_tokens": 20})
+    vlm = GroundingAdapter(model, processor, name="tiny")
+    picture = noise((90, 60))
+    before = look(vlm, picture, "the cup", query="last_prompt")
+    view = before.view
+    assert isinstance(view, RegionView)
+    for token in (0, 7, 19):
+        rows = np.zeros(20)
+        rows[token] = 0.25
+        canvas = view.lay(rows)
+        assert canvas.sum() == pytest.approx(0.25)
+        x0, y0, x1, y1 = view.regions[token].clip(0, [90, 60, 90, 60])
+        lit = view.cells.reshape(*view.grid_hw, 4)[canvas > 0]
+        cell = 90 / 96
+        assert lit[:, 0].min() >= x0 - cell
+        assert lit[:, 1].min() >= y0 - cell
+        assert lit[:, 2].max() <= x1 + cell
+        assert lit[:, 3].max() <= y1 + cell
+    # attention on the picture is what it is on the tokens
+    with HeadLab(model) as lab:
+        columns = tuple(view.positions.tolist())
+        kept = lab.capture(vlm.prepare(picture, "the cup."), Rows((-1,), columns=columns))
+    on_tokens = kept["rows"][0, :, :, 0].sum(-1).double().numpy()
+    np.testing.assert_allclose(before.maps.sum((-2, -1)), on_tokens, atol=1e-6)
+
+
+def test_cells_of_cogvlm_hold_no_boxes() -> None:
+    model, processor = tiny(EVA)
+    vlm = GroundingAdapter(model, processor, name="tiny")
+    picture = noise((64, 64))
+    assert vlm.regions(picture, PROMPT) is None
+    assert isinstance(look(vlm, picture, "the cup").view, ImageView)
+
+
+def test_an_encoded_picture_gives_the_same_scores() -> None:
+    model, processor = tiny({**HEADGRID, "keep_tokens": 20})
+    vlm = GroundingAdapter(model, processor, name="tiny")
+    picture = noise((60, 90))
+    with torch.no_grad():
+        whole = model(**GROUNDING.inputs(processor, picture, PROMPT)).logits
+        torch.testing.assert_close(
+            model(**vlm.prepare(picture, PROMPT)).logits, whole, atol=1e-5, rtol=1e-5
+        )
+        more = model(**vlm.prepare(picture, PROMPT, written="[[")).logits[:, : whole.shape[1]]
+        torch.testing.assert_close(more, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_each_region_needs_a_token() -> None:
+    with pytest.raises(InputError, match="2 positions were given for 1 regions"):
+        RegionView(np.arange(2), np.zeros((1, 4)), (10, 10))
 
 
 def test_kept_cells_need_the_model() -> None:
