@@ -1,8 +1,8 @@
 """Write the measured tables into README.md and docs/nano.md, between their markers.
 
-The figures come from `benchmarks/results/<version>/`, made by `headsight eval heads --output ...`
-and `benchmarks/head_peers.py`. With `--check`, nothing is written and the exit code tells whether
-the documents are true.
+The figures come from `benchmarks/results/<version>/`, made by `headsight eval heads --output ...`,
+`headsight eval refer --output ...` and `benchmarks/head_peers.py`. With `--check`, nothing is
+written and the exit code tells whether the documents are true.
 
 Example:
     python benchmarks/tables.py --check
@@ -37,7 +37,9 @@ def main() -> None:
     stale = False
     for document in DOCUMENTS:
         old = document.read_text("utf-8")
-        new = render(render(old, "heads", heads_table()), "peers", peers_table())
+        new = old
+        for name, table in TABLES.items():
+            new = render(new, name, table())
         stale |= new != old
         if not check:
             document.write_text(new, "utf-8")
@@ -121,6 +123,28 @@ def peers_table() -> str:
     for (who, boxes), row in cells.items():
         lines.append(f"| {who} | {boxes} | " + " | ".join(row.get(d, "") for d in used) + " |")
     return "\n".join([*lines, "", "Commands: " + "; ".join(commands) + ".", ""])
+
+
+def refer_table() -> str:
+    """One row a kind of expression."""
+    path = RESULTS / "refer--scenes_heldout.json"
+    if not path.exists():
+        return "No figures yet.\n"
+    figures = json.loads(path.read_text("utf-8"))["figures"]
+    low, high = figures["interval"]["acc@0.5"]
+    lines = [
+        "| expressions go by | expressions | those for one head: Acc@0.5 |",
+        "| --- | --- | --- |",
+        f"| anything | {figures['expressions']} | {figures['acc@0.5']:.2f}"
+        f" ({low:.2f} to {high:.2f}) |",
+    ]
+    for name, row in sorted(figures["by_type"].items(), key=lambda item: -item[1]["acc@0.5"]):
+        lines.append(f"| {name} | {row['expressions']:.0f} | {row['acc@0.5']:.2f} |")
+    command = "headsight eval refer --data runs/scenes_heldout"
+    return "\n".join([*lines, "", f"Command: `{command}`.", ""])
+
+
+TABLES = {"heads": heads_table, "peers": peers_table, "refer": refer_table}
 
 
 def _number(value: Any, digits: int) -> str:

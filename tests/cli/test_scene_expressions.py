@@ -24,8 +24,8 @@ def test_each_expression_points_at_the_heads_it_names() -> None:
     for number in range(60):
         made = scene_expressions(IMAGE | {"id": number}, heads)
         assert 0 < len(made) <= PER_PICTURE
-        assert len({text for text, _ in made}) == len(made)
-        for text, rows in made:
+        assert len({text for text, _, _ in made}) == len(made)
+        for text, rows, _ in made:
             if text in known:
                 assert list(rows) == known[text]
                 seen.add(text)
@@ -41,6 +41,20 @@ def test_the_same_picture_gets_the_same_expressions() -> None:
 
 def test_bare_boxes_and_nobody() -> None:
     assert scene_expressions(IMAGE, []) == []
-    texts = [t for t, _ in scene_expressions(IMAGE, [{"bbox": [1, 2, 30, 40]}])]
+    texts = [t for t, _, _ in scene_expressions(IMAGE, [{"bbox": [1, 2, 30, 40]}])]
     assert len(texts) == PER_PICTURE
     assert not any("looking" in t or "shirt" in t for t in texts)
+
+
+def test_what_an_expression_goes_by() -> None:
+    heads = [
+        head(300, gender="woman", clothes_color="red", hat="none", glasses=True),
+        head(10, gender="man", clothes_color="blue", hat="cap", hat_color="red"),
+    ]
+    types = {t: k for n in range(300) for t, _, k in scene_expressions(IMAGE | {"id": n}, heads)}
+    assert types["the woman in the red shirt"] == ("colour", "sex")
+    assert types["the person with the red hat"] == ("colour", "hat")
+    assert types["the person wearing glasses"] == ("glasses",)
+    assert types["the leftmost head"] == types["the first person from the right"] == ("place",)
+    assert types["the people looking at the camera"] == ("gaze",)
+    assert not [text for text, found in types.items() if not found]

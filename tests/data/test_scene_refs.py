@@ -29,9 +29,9 @@ def scenes(folder: Path, **more: Any) -> Path:
     return path
 
 
-def leftmost(image: Any, heads: Any) -> list[tuple[str, list[int]]]:
+def leftmost(image: Any, heads: Any) -> list[tuple[str, list[int], tuple[str, ...]]]:
     order = sorted(range(len(heads)), key=lambda i: heads[i]["bbox"][0])
-    return [("the leftmost head", order[:1]), ("every head", order)]
+    return [("the leftmost head", order[:1], ("place",)), ("every head", order, ())]
 
 
 def test_expressions_are_made_from_heads_that_count(tmp_path: Path) -> None:
@@ -45,18 +45,19 @@ def test_expressions_are_made_from_heads_that_count(tmp_path: Path) -> None:
     assert [s.is_none for s in found.samples] == [False, False, True, True]
     assert found.samples[0].image == tmp_path / "images/0.jpg"
     assert found.samples[0].category == "head"
+    assert found.samples[0].types == ("place",)
 
 
 def test_expressions_of_the_file_come_first(tmp_path: Path) -> None:
     said = [
-        {"image_id": 0, "text": "the man", "annotation_ids": [3]},
+        {"image_id": 0, "text": "the man", "annotation_ids": [3], "types": ["sex"]},
         {"image_id": 0, "text": "the hidden one", "annotation_ids": [2]},  # does not count
         {"image_id": 1, "text": "a head", "annotation_ids": []},
         {"image_id": 1, "text": "", "annotation_ids": []},
     ]
     path = scenes(tmp_path, expressions=said)
     found = read_refs(path, expressions=leftmost)
-    assert [s.text for s in found.samples] == ["the man", "a head"]
+    assert [(s.text, s.types) for s in found.samples] == [("the man", ("sex",)), ("a head", ())]
     np.testing.assert_array_equal(found.samples[0].boxes, [[40, 10, 60, 40]])
     assert [p.error for p in found.problems] == ["The expression has no words."]
 

@@ -14,16 +14,25 @@ from numpy.typing import NDArray
 
 from headsight.geometry.boxes import xywh_to_xyxy
 from headsight.train.labels import traits
-from headsight.train.questions import Subject, expressions
+from headsight.train.questions import COLORS, Subject, expressions
 
 PER_PICTURE = 4
 """Most expressions about one picture."""
+_TELLING = {
+    "colour": set(COLORS),
+    "hat": {"hat", "hats"},
+    "glasses": {"glasses"},
+    "gaze": {"looking", "facing"},
+    "sex": {"man", "men", "woman", "women"},
+    "place": {"leftmost", "rightmost", "left", "right", "middle"},
+    "size": {"largest", "biggest", "closest", "smallest", "farthest"},
+}
 
 
 def scene_expressions(
     image: Mapping[str, Any], heads: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, Sequence[int]]]:
-    """A few expressions about a scene's heads, with the rows of those each refers to.
+) -> list[tuple[str, Sequence[int], tuple[str, ...]]]:
+    """A few expressions about a scene's heads, the rows of those each refers to, and its types.
 
     The choice is the same for the same picture. A scene with nobody in it has none.
     """
@@ -39,7 +48,17 @@ def scene_expressions(
     made = expressions(subjects)
     rng = np.random.default_rng(crc32(json.dumps([image["id"], len(heads)]).encode()))
     drawn = sorted(rng.permutation(len(made))[:PER_PICTURE])
-    return [(made[i][0], [rows[id(s)] for s in made[i][1]]) for i in drawn]
+    return [
+        (text, [rows[id(s)] for s in chosen], _types(text))
+        for text, chosen in (made[i] for i in drawn)
+    ]
+
+
+def _types(text: str) -> tuple[str, ...]:
+    """What an expression goes by; more than one where it names more."""
+    words = set(text.split())
+    found = {name for name, telling in _TELLING.items() if words & telling}
+    return tuple(sorted(found - {"place"} if "gaze" in found else found))
 
 
 def _rotation(head: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """Referring expressions about the rendered scenes of `headsight scenes`.
 
 Expressions are taken from the file where it has them: a list `expressions` beside `annotations`, of
-`{"image_id", "text", "annotation_ids"}`. Else a function given by the caller makes them from the
-heads of each picture.
+`{"image_id", "text", "annotation_ids"}` and, where known, its `types`. Else a function given by the
+caller makes them from the heads of each picture.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from headsight.errors import AnnotationError, InputError
 from headsight.geometry.boxes import xywh_to_xyxy
 
 ExpressionMaker = Callable[
-    [Mapping[str, Any], Sequence[Mapping[str, Any]]], list[tuple[str, Sequence[int]]]
+    [Mapping[str, Any], Sequence[Mapping[str, Any]]],
+    list[tuple[str, Sequence[int], tuple[str, ...]]],
 ]
-"""Called with a picture's record and its annotations (of heads that count); gives expressions and
-the rows of the annotations each refers to."""
+"""Called with a picture's record and its annotations (of heads that count); gives expressions, the
+rows of the annotations each refers to, and what each goes by (its types)."""
 
 
 def read_scene_refs(path: Path, *, make: ExpressionMaker | None = None) -> RefSet:
@@ -62,14 +63,21 @@ def read_scene_refs(path: Path, *, make: ExpressionMaker | None = None) -> RefSe
     items = (
         (
             f"{key}/{text}",
-            partial(_sample, image=images[key], text=text, chosen=chosen, folder=path.parent),
+            partial(
+                _sample,
+                image=images[key],
+                folder=path.parent,
+                text=text,
+                chosen=chosen,
+                types=types,
+            ),
         )
-        for key, text, chosen in pairs
+        for key, text, chosen, types in pairs
     )
     return sift(items, name=path.parent.name)
 
 
-_Pairs = list[tuple[Any, str, list[dict[str, Any]]]]
+_Pairs = list[tuple[Any, str, list[dict[str, Any]], tuple[str, ...]]]
 
 
 def _written(
@@ -81,7 +89,8 @@ def _written(
         wanted = set(row["annotation_ids"])
         chosen = [h for h in heads[row["image_id"]] if h["id"] in wanted]
         if len(chosen) == len(wanted):
-            pairs.append((row["image_id"], str(row["text"]), chosen))
+            types = tuple(map(str, row.get("types", ())))
+            pairs.append((row["image_id"], str(row["text"]), chosen, types))
     return pairs
 
 
@@ -91,9 +100,9 @@ def _made(
     make: ExpressionMaker,
 ) -> _Pairs:
     return [
-        (key, text, [heads[key][row] for row in rows])
+        (key, text, [heads[key][row] for row in rows], types)
         for key, image in images.items()
-        for text, rows in make(image, heads[key])
+        for text, rows, types in make(image, heads[key])
     ]
 
 
@@ -103,6 +112,7 @@ def _sample(
     image: Mapping[str, Any],
     text: str,
     chosen: Sequence[Mapping[str, Any]],
+    types: tuple[str, ...],
     folder: Path,
 ) -> RefSample:
     boxes = np.array([h["bbox"] for h in chosen], np.float64).reshape(-1, 4)
@@ -114,5 +124,6 @@ def _sample(
         np.asarray(xywh_to_xyxy(boxes)),
         tuple(r for h in chosen for r in regions_of(h.get("segmentation"))),
         category="head",
+        types=types,
         ids={"image_id": image["id"]},
     )

@@ -18,7 +18,7 @@ from headsight.language import prompts
 from headsight.language.codec import encode
 from headsight.language.spec import CodecSpec
 
-__all__ = ["Question", "Subject", "ask", "expressions"]
+__all__ = ["COLORS", "Question", "Subject", "ask", "expressions"]
 
 _BOXES = CodecSpec("boxes")
 _POSE = CodecSpec("pose")
@@ -166,7 +166,7 @@ def _both(a: _Test, b: _Test) -> _Test:
     return test
 
 
-_COLORS = (
+COLORS = (
     "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey",
 )  # fmt: skip
 _TRAITS: list[tuple[tuple[str, ...], _Test]] = [
@@ -179,7 +179,7 @@ _TRAITS: list[tuple[tuple[str, ...], _Test]] = [
     (("the person looking right", "the people looking right"), _gaze(-110.0, -20.0)),
     (("the person looking at the camera", "the people looking at the camera"), _gaze(-20.0, 20.0)),
 ]
-for _color in _COLORS:
+for _color in COLORS:
     _dressed = _has("clothes_color", _color)
     _TRAITS += [
         ((f"the person in the {_color} shirt", f"the people in {_color} shirts"), _dressed),
