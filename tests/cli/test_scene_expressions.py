@@ -49,7 +49,7 @@ def test_bare_boxes_and_nobody() -> None:
 def test_what_an_expression_goes_by() -> None:
     heads = [
         head(300, gender="woman", clothes_color="red", hat="none", glasses=True),
-        head(10, gender="man", clothes_color="blue", hat="cap", hat_color="red"),
+        head(10, gender="man", clothes_color="blue", hat="cap", hat_color="red", glasses=False),
     ]
     types = {t: k for n in range(300) for t, _, k in scene_expressions(IMAGE | {"id": n}, heads)}
     assert types["the woman in the red shirt"] == ("colour", "sex")
