@@ -56,6 +56,8 @@ def test_the_same_heads_are_read_in_another_way() -> None:
         ({"k": 0}, "k is 0"),
         ({"kernel": 2}, "kernel is 2"),
         ({"sigma": -1.0}, "sigma -1"),
+        ({"sigma": float("nan")}, "sigma nan"),
+        ({"sigma": float("inf")}, "sigma inf"),
     ):
         with pytest.raises(ConfigError, match=message):
             heads.changed(**wrong)

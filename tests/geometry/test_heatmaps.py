@@ -34,7 +34,9 @@ def test_taps() -> None:
     assert gaussian_taps(1, 1.0).tolist() == [1]
 
 
-@pytest.mark.parametrize(("kernel", "sigma"), [(4, 1.0), (0, 1.0), (7, -1.0)])
+@pytest.mark.parametrize(
+    ("kernel", "sigma"), [(4, 1.0), (0, 1.0), (7, -1.0), (7, np.nan), (7, np.inf)]
+)
 def test_taps_that_cannot_be(kernel: int, sigma: float) -> None:
     with pytest.raises(InputError, match=f"kernel is {kernel}"):
         gaussian_taps(kernel, sigma)

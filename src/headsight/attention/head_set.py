@@ -102,10 +102,11 @@ class HeadSet:
         for name, known in _CHOICES.items():
             if (value := getattr(self, name)) not in known:
                 raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
-        if self.kernel < 1 or self.kernel % 2 == 0 or self.sigma < 0:
+        if self.kernel < 1 or self.kernel % 2 == 0 or not 0 <= self.sigma < np.inf:
             raise ConfigError(
                 f"The kernel is {self.kernel} and sigma {self.sigma}, but an odd number of cells"
-                " and a sigma of at least 0 are needed. Use 7 and 1.0, or 1 and 0 for no smoothing."
+                " and a finite sigma of at least 0 are needed. Use 7 and 1.0, or 1 and 0 for no"
+                " smoothing."
             )
 
     @classmethod

@@ -55,12 +55,12 @@ def gaussian_taps(kernel: int, sigma: int | float) -> Float[NDArray[np.float64],
     """Weights of a Gaussian at whole distances, of sum 1; a single 1 where nothing is smoothed.
 
     Raises:
-        InputError: an even kernel, or a sigma below 0.
+        InputError: an even kernel, or a sigma that is below 0 or not finite.
     """
-    if kernel < 1 or kernel % 2 == 0 or sigma < 0:
+    if kernel < 1 or kernel % 2 == 0 or not 0 <= sigma < np.inf:
         raise InputError(
-            f"The kernel is {kernel} and sigma {sigma}, but an odd number of cells and a sigma of"
-            " at least 0 are needed. Use 7 and 1.0, or 1 and 0 for no smoothing."
+            f"The kernel is {kernel} and sigma {sigma}, but an odd number of cells and a finite"
+            " sigma of at least 0 are needed. Use 7 and 1.0, or 1 and 0 for no smoothing."
         )
     if sigma == 0:
         return np.ones(1)
