@@ -13,8 +13,10 @@ import pytest
 import headsight
 from headsight.attention.head_set import HeadSet, model_fingerprint
 from headsight.attention.selection import SelectionRule
+from headsight.attention.selection_counts import SelectionCounts
 from headsight.cli.main import main
 from headsight.cli.show import table
+from headsight.data.refs import RefSample
 from headsight.detections import Detections, Exchange
 from headsight.errors import CheckpointError, InputError
 from headsight.geometry.boxes import box_iou
@@ -23,7 +25,8 @@ from headsight.grounder import Grounder
 from headsight.models.base import MODELS, NANO
 from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture, open_picture
-from headsight.tasks.looking import Looks, discover, look, read_looks
+from headsight.tasks.finding import Search, search_heads
+from headsight.tasks.looking import Looks, look, read_looks
 
 SAMPLE = Path(headsight.__file__).parent / "samples" / "astronaut.jpg"
 PROMPT = "Where is {words}? answer in [[x0,y0,x1,y1]] format."
@@ -41,8 +44,12 @@ def photo() -> Picture:
 
 @pytest.fixture(scope="module")
 def heads(grounder: Grounder, photo: Picture) -> HeadSet:
-    samples = [("a", photo, "the woman"), ("b", photo, "the largest head")]
-    *_, (_, counts, _) = discover(grounder.vlm, samples, prompt=PROMPT, query="last_prompt")
+    counts = None
+    for words in ("the woman", "the largest head"):
+        looks = look(grounder.vlm, photo, words, prompt=PROMPT, query="last_prompt")
+        counts = counts or SelectionCounts(*looks.maps.shape[:2])
+        counts.add(looks.maps, valid=looks.valid)
+    assert counts is not None
     return HeadSet.of(
         counts.selection(),
         model=model_fingerprint(grounder.vlm.model),
@@ -153,22 +160,25 @@ def test_the_cells_of_a_box() -> None:
     assert not looks_of(blob(0)).truth(np.zeros((0, 4))).any()
 
 
-def test_discovery_counts_and_goes_on(grounder: Grounder, photo: Picture) -> None:
-    samples = [(str(i), photo, words) for i, words in enumerate(("the woman", "?!", "the man"))]
-    steps = list(discover(grounder.vlm, samples))
-    assert [name for name, _, _ in steps] == ["0", "1", "2"]
-    assert isinstance(steps[1][2], InputError)
-    whole = steps[-1][1]
-    assert whole.samples == 2
-    (*_, (_, again, _)) = discover(
-        grounder.vlm, samples[2:], counts=type(whole).from_dict(_first(grounder, samples))
-    )
-    np.testing.assert_array_equal(again.selection().frequency, whole.selection().frequency)
+def asked(*texts: str) -> list[RefSample]:
+    box = np.array([[160.0, 24, 297, 179]])
+    return [RefSample(str(n), SAMPLE, (512, 512), text, box) for n, text in enumerate(texts)]
 
 
-def _first(grounder: Grounder, samples: list[tuple[str, Picture, str]]) -> dict[str, object]:
-    (*_, (_, counts, _)) = discover(grounder.vlm, samples[:2])
-    return json.loads(json.dumps(counts.to_dict()))
+def test_a_search_notes_what_cannot_be_asked_and_goes_on(grounder: Grounder) -> None:
+    samples = asked("the woman", "?!", "the man")
+    search = Search([np.arange(3)])
+    done = [each.done for each in search_heads(grounder.vlm, samples, search)]
+    assert (done, search.failed, search.selections[0].samples) == ([1, 2, 3], 1, 2)
+    assert search.failures[0][0] == "1"
+    assert "has no words" in search.failures[0][1]
+
+
+def test_a_search_in_vain_is_given_up(grounder: Grounder) -> None:
+    search = Search([np.arange(12)])
+    with pytest.raises(InputError, match=r"first 10 expressions all fail: .* has no words"):
+        list(search_heads(grounder.vlm, asked(*["?!"] * 12), search))
+    assert search.done == 10
 
 
 def test_a_place_is_found_without_a_word_written(

@@ -10,7 +10,6 @@ from __future__ import annotations
 __all__ = [
     "PROMPT",
     "Looks",
-    "discover",
     "ground_by_heads",
     "ground_each_by_heads",
     "look",
@@ -19,7 +18,7 @@ __all__ = [
     "view_of",
 ]
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,16 +28,8 @@ from numpy.typing import NDArray
 
 from headsight.attention.head_set import HeadSet, Query, Views, model_fingerprint
 from headsight.attention.localization import fuse_maps, merge_views, valid_cells
-from headsight.attention.selection import (
-    PRESETS,
-    Head,
-    SelectionRule,
-    head_statistics,
-    sample_heads,
-)
-from headsight.attention.selection_counts import SelectionCounts
+from headsight.attention.selection import Head, head_statistics, sample_heads
 from headsight.detections import Detections, Exchange
-from headsight.errors import HeadsightError, InputError
 from headsight.geometry.heatmaps import map_mean, map_to_box
 from headsight.geometry.region_maps import RegionMap
 from headsight.language.prompts import clean_expression
@@ -276,45 +267,3 @@ def _place(looks: Looks, picture: Picture, label: str, heads: HeadSet, prompt: s
         exchanges=(Exchange(prompt.replace("{words}", label), "", reading),),
         picture=picture,
     )
-
-
-def discover(
-    vlm: AttentiveVLM,
-    samples: Iterable[tuple[str, Picture, str]],
-    *,
-    rule: SelectionRule = PRESETS["paper"],
-    prompt: str = PROMPT,
-    query: Query = "last_text",
-    opening: str = "",
-    views: Views = "global",
-    counts: SelectionCounts | None = None,
-) -> Iterator[tuple[str, SelectionCounts, HeadsightError | None]]:
-    """Count which heads look at what the words name, sample after sample; no map is kept.
-
-    Args:
-        vlm: the model.
-        samples: name, picture and words of each.
-        rule: how heads are chosen.
-        prompt: see `look_each`.
-        query: see `look_each`.
-        opening: see `look_each`.
-        views: see `look_each`.
-        counts: of an earlier run, to go on from.
-
-    Yields:
-        The sample's name, all counts so far, and what was wrong with the sample, if anything.
-    """
-    for name, picture, words in samples:
-        error = None
-        try:
-            looks = look(
-                vlm, picture, words, prompt=prompt, query=query, opening=opening, views=views
-            )
-            if counts is None:
-                layers, heads = looks.maps.shape[:2]
-                counts = SelectionCounts(layers, heads, rule)
-            counts.add(looks.maps, valid=looks.valid)
-        except InputError as found:
-            error = found
-        if counts is not None:
-            yield name, counts, error
