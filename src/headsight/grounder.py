@@ -153,6 +153,11 @@ class Grounder:
 
         if heads is None:
             return ground_each(self.vlm, picture, words, constrain=constrain)
+        if constrain:
+            raise InputError(
+                "constrain is for written answers, but with heads nothing is written. Leave one of"
+                " them out."
+            )
         from headsight.attention.head_set import HeadSet
         from headsight.models.base import AttentiveVLM
         from headsight.tasks.looking import ground_each_by_heads

@@ -143,6 +143,10 @@ def test_one_bad_picture_is_told_and_the_rest_go_on(
     assert ran.code == 1
     result = json.loads(ran.out)
     assert [f["id"] for f in result["failures"]] == ["2", "4"]
+    assert [line.split(": ")[:2] for line in ran.err.splitlines()] == [
+        ["headsight", "2"],
+        ["headsight", "4"],
+    ]
     assert "is 10 x 10 px, but the labels are for 1000 x 500" in result["failures"][0]["error"]
     (tmp_path / "0.png").write_text("<html>")
     assert run("eval", "refer", "--data", path, "--model", "scripted", "--json").code == 3
@@ -156,6 +160,9 @@ def test_one_bad_picture_is_told_and_the_rest_go_on(
         (["--split", "val"], 2, "has no split 'val'"),
         (["--method", "heads"], 2, "--method heads needs --heads FILE"),
         (["--k", "5"], 2, "give --heads"),
+        (["--limit", "0"], 2, "greater than or equal to 1"),
+        (["--server", "http://here", "--heads", "h.json"], 2, "behind --server http://here"),
+        (["--server", "http://here", "--method", "heads"], 2, "behind --server http://here"),
         (["--model", "scriptd"], 2, "Did you mean 'scripted'?"),
     ],
 )

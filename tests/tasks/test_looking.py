@@ -253,6 +253,13 @@ def test_heads_of_another_model_are_refused(
         Grounder(scripted(lambda *_: "none")).ground(photo, "the woman", heads=heads)
 
 
+def test_nothing_is_constrained_where_nothing_is_written(
+    grounder: Grounder, photo: Picture, heads: HeadSet
+) -> None:
+    with pytest.raises(InputError, match="constrain is for written answers"):
+        grounder.ground(photo, "the woman", heads=heads, constrain=True)
+
+
 def test_the_commands(tmp_path: Path, sam_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:

@@ -34,7 +34,7 @@ def heads(
         str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")
     ] = "auto",
     limit: Annotated[
-        int | None, typer.Option("--limit", help="Only the first so many pictures.")
+        int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")
     ] = None,
     words: Annotated[
         str | None,

@@ -34,7 +34,9 @@ Split = Annotated[
 Images = Annotated[
     Path | None, typer.Option("--images", help="Folder of the pictures, if not beside the labels.")
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many expressions.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first so many expressions.")
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", help="Write the result here; a journal beside it resumes."),
@@ -44,7 +46,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 _LISTED = 20
-"""Most left-out expressions that are listed one by one."""
+"""Most left-out or failed expressions that are listed one by one."""
 
 
 def refer(
@@ -163,7 +165,7 @@ def _evaluate(
     from headsight.files import write_atomic
     from headsight.grounder import load
 
-    looking = chosen_heads(method, heads, model)
+    looking = chosen_heads(method, heads, model, server=server)
     head_set = None if looking is None else HeadSet.load(looking).changed(**reading)
     if looking is None and any(value is not None for value in reading.values()):
         raise InputError("--k, --choice, --kernel and --sigma read attention heads: give --heads.")
@@ -229,6 +231,8 @@ def _evaluate(
         sys.stdout.write(text + "\n")
     else:
         _show(result)
+    for failure in outcome.failures[:_LISTED]:
+        sys.stderr.write(f"headsight: {failure['id']}: {failure['error']}\n")
     if outcome.failures or refs.problems:
         raise typer.Exit(1 if outcome.judged else 3)
 

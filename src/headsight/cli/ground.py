@@ -56,7 +56,7 @@ def ground(
     from headsight.cli.method import chosen_heads
     from headsight.language.prompts import clean_expression
 
-    looking = chosen_heads(method, heads, model)
+    looking = chosen_heads(method, heads, model, server=server)
     expression = clean_expression(words)  # wrong words are an error before anything is loaded
     masking = mask_options(
         mask=mask, segmenter=segmenter, sam_prompt=sam_prompt, rec_box=rec_box,

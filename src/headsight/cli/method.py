@@ -11,16 +11,24 @@ from headsight.errors import InputError
 METHODS = ("native", "heads", "auto")
 
 
-def chosen_heads(method: str, heads: Path | None, model: str = "") -> Path | None:
+def chosen_heads(
+    method: str, heads: Path | None, model: str = "", *, server: str | None = None
+) -> Path | None:
     """The file of heads to look with; None to let the model write. `auto` uses heads if given.
 
     A folder of a `model` may hold its own heads, as that of the shipped one does.
 
     Raises:
-        InputError: an unknown method, heads without a file, or a file that is not to be used.
+        InputError: an unknown method, heads without a file, a file that is not to be used, or heads
+            of a model behind a server.
     """
     if method not in METHODS:
         raise InputError(f"--method is '{method}'; expected one of {', '.join(METHODS)}.")
+    if server is not None and (method == "heads" or heads is not None):
+        raise InputError(
+            f"Attention heads are to be looked with, but the model is behind --server {server},"
+            " which shows none. Pass the folder of the model as --model, or leave heads out."
+        )
     if method == "heads" and heads is None and (own := _own_heads(model)) is not None:
         return own
     if method == "heads" and heads is None:
