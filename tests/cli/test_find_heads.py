@@ -87,6 +87,33 @@ def test_what_is_written(find: Callable, tmp_path: Path) -> None:
     assert "Choose another --out" in find(*words, "--out", out)[2]
 
 
+@pytest.mark.parametrize("name", ["heads.png", "heads-maps.png"])
+def test_pictures_that_are_there_stay(find: Callable, tmp_path: Path, name: str) -> None:
+    """They may be anybody's; those of an unfinished search are its own."""
+    (tmp_path / name).write_bytes(b"mine")
+    words = ("--data", refs(tmp_path, 2), "--out", tmp_path / "heads.json")
+    code, _, error = find(*words)
+    assert code == 2
+    assert f"{name} exists. Choose another --out, or give --overwrite" in error
+    assert (tmp_path / name).read_bytes() == b"mine"
+    (tmp_path / "heads.json.state").write_text("torn")
+    assert "cannot be read" in find(*words)[2]  # so far it came
+
+
+def test_heads_are_no_picture(find: Callable, tmp_path: Path) -> None:
+    code, _, error = find("--data", refs(tmp_path, 2), "--out", tmp_path / "heads.png")
+    assert (code, (tmp_path / "heads.png").exists()) == (2, False)
+    assert "Give a name that ends in .json" in error
+
+
+def test_frequencies_that_tell_nothing_are_told(find: Callable, tmp_path: Path) -> None:
+    """Of nano's last layer at most 8 heads qualify, and 10 are taken unless told otherwise."""
+    words = ("--data", refs(tmp_path, 3), "--tau", 0.1, "--skip-layers", 3)
+    told = find(*words, "--out", tmp_path / "a.json")[1]
+    assert "heads that qualify are taken every time" in told
+    assert "taken every time" not in find(*words, "--taken", 1, "--out", tmp_path / "b.json")[1]
+
+
 def test_the_data_is_told_by_its_hash(find: Callable, tmp_path: Path) -> None:
     out = tmp_path / "heads.json"
     seen = []
@@ -112,7 +139,10 @@ def test_the_data_is_told_by_its_hash(find: Callable, tmp_path: Path) -> None:
         (("--kernel", "4"), "an odd number of cells"),
         (("--prompt", "odd"), "must hold {words}"),
         (("--trials", "2"), "all draws would be the same"),
-        (("--n", "0"), "n is 0"),
+        (("--kernel", "0"), "an odd number of cells"),
+        (("--sigma", "nan"), "a finite sigma"),
+        (("--n", "0"), "greater than or equal to 1"),
+        (("--trials", "0"), "greater than or equal to 1"),
     ],
 )
 def test_wrong_usage(find: Callable, tmp_path: Path, words: Any, message: str) -> None:

@@ -40,9 +40,10 @@ def find_heads(
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the pictures, if not beside them.")
     ] = None,
-    number: Annotated[int, typer.Option("--n", help="Expressions of a draw.")] = 1000,
+    number: Annotated[int, typer.Option("--n", min=1, help="Expressions of a draw.")] = 1000,
     trials: Annotated[
-        int, typer.Option("--trials", help="Draws; their frequencies are averaged (paper: 5).")
+        int,
+        typer.Option("--trials", min=1, help="Draws; their frequencies are averaged (paper: 5)."),
     ] = 1,
     keep: Annotated[int, typer.Option("--k", min=1, help="Heads that are kept.")] = 3,
     preset: Annotated[
@@ -87,7 +88,9 @@ def find_heads(
     ] = "fixed",
     seed: Annotated[int, typer.Option("--seed", help="Of the first draw; then one up each.")] = 0,
     device: options.Device = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace --out and its pictures.")
+    ] = False,
     as_json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
@@ -109,9 +112,12 @@ def find_heads(
     from headsight.cli.head_samples import read_samples
     from headsight.cli.head_search import (
         beside,
+        chart_path,
+        check_places,
         contact_sheet,
         run_search,
         seen_kind,
+        sheet_path,
         state_path,
         write_picture,
     )
@@ -128,9 +134,9 @@ def find_heads(
     )  # fmt: skip
     for option, value in (("query", query), ("views", views), ("choice", choice)):
         _check_choice(option, value, HeadSet)
-    gaussian_taps(kernel or 1, sigma or 0)  # refuses wrong ones before anything is loaded
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} exists. Choose another --out, or give --overwrite.")
+    # wrong ones are refused before anything is loaded
+    gaussian_taps(1 if kernel is None else kernel, 0 if sigma is None else sigma)
+    check_places(output, overwrite=overwrite)
     console = Console(stderr=True)
     with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
         name, samples = read_samples(
@@ -174,8 +180,8 @@ def find_heads(
             "No head qualifies: every map is flat, or every head looks at one place. Use more"
             " expressions, or --preset paper."
         )
-    write_picture(output.with_suffix(".png"), draw_selection(selection, found.heads, std))
-    write_picture(beside(output, "-maps.png"), contact_sheet(vlm, found, drawn))
+    write_picture(chart_path(output), draw_selection(selection, found.heads, std))
+    write_picture(sheet_path(output), contact_sheet(vlm, found, drawn))
     found.save(output)
     state_path(output).unlink(missing_ok=True)
     for key, message in search.failures:
@@ -266,4 +272,10 @@ def _told(found: HeadSet, selection: Selection) -> str:
         for note in diagnose(selection, found.heads)
         for fault in note.faults
     ]
+    able = int(selection.candidates.sum())
+    if able <= selection.rule.num_low:
+        lines.append(
+            f"   all {able} heads that qualify are taken every time, so frequencies tell nothing;"
+            " lower --taken"
+        )
     return "\n".join(lines) + "\n"

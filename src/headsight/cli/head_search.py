@@ -5,9 +5,12 @@ from __future__ import annotations
 __all__ = [
     "SAVE_SECONDS",
     "beside",
+    "chart_path",
+    "check_places",
     "contact_sheet",
     "run_search",
     "seen_kind",
+    "sheet_path",
     "state_path",
     "write_picture",
 ]
@@ -18,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headsight.errors import HeadsightError, ImageError, ResumeError
+from headsight.errors import HeadsightError, ImageError, InputError, ResumeError
 from headsight.files import write_atomic
 
 if TYPE_CHECKING:
@@ -47,6 +50,35 @@ def state_path(output: Path) -> Path:
 def beside(output: Path, ending: str) -> Path:
     """`heads.json` and "-maps.png" give heads-maps.png."""
     return output.with_name(output.stem + ending)
+
+
+def chart_path(output: Path) -> Path:
+    """Where the chart of the selection goes."""
+    return output.with_suffix(".png")
+
+
+def sheet_path(output: Path) -> Path:
+    """Where the contact sheet of the maps goes."""
+    return beside(output, "-maps.png")
+
+
+def check_places(output: Path, *, overwrite: bool) -> None:
+    """Pass if the heads and the pictures beside them may be written.
+
+    Raises:
+        InputError: one of them is there, unless an unfinished search wrote it, or they are one.
+    """
+    if output == chart_path(output):
+        raise InputError(
+            f"--out is {output}, but heads are written as JSON, with the chart beside them as .png."
+            " Give a name that ends in .json."
+        )
+    places = [output]
+    if not state_path(output).exists():
+        places += [chart_path(output), sheet_path(output)]
+    there = [place for place in places if place.exists()]
+    if there and not overwrite:
+        raise InputError(f"{there[0]} exists. Choose another --out, or give --overwrite.")
 
 
 def run_search(
