@@ -151,7 +151,7 @@ def paint_regions(
     """Values spread evenly over their regions of a canvas; where regions overlap they add up.
 
     So the sum of the canvas is the sum of the values. A region covers the cells whose centres lie
-    in it; one that covers none, or lies outside, gives its value to the cell nearest to its centre.
+    in it. One too thin to hold any, or outside, covers the column (the row) nearest to its centre.
 
     Args:
         values: one a region.
