@@ -45,7 +45,7 @@ def draw_head_maps(rows: Sequence[SheetRow], titles: Sequence[str]) -> Image.Ima
 
     Each map is drawn from dark (none) to bright (its own most). `titles` name the heads.
     """
-    heads = ["picture, label in green", *titles, "added and smoothed; box"]
+    heads = ["picture, label in green", *titles, "all together; box in orange"]
     width = len(heads) * (_CELL_WH[0] + _GAP) + _GAP
     height = _TITLE + len(rows) * (_WORDS + _CELL_WH[1] + _GAP)
     sheet = Image.new("RGB", (width, height), "white")

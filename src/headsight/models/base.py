@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from headsight.errors import CheckpointError, InputError
+from headsight.errors import InputError
 from headsight.language.answer import Answer
 from headsight.language.spec import CodecSpec
-from headsight.models.checkpoints import HUB_ID, refuse_pickle
+from headsight.models.checkpoints import HUB_ID, refuse_file
 from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture
 
@@ -142,12 +142,7 @@ def load_vlm(model: str = "nano", *, device: str = "auto", quantize: int | None 
     path = Path(model).expanduser()
     if path.is_dir():
         return _load_folder(path, device, quantize)
-    if path.exists():
-        refuse_pickle(path)
-        raise CheckpointError(
-            f"{path} is a file, but a model is a folder with config.json and model.safetensors."
-            " Pass the folder."
-        )
+    refuse_file(path)
     if quantize is None and HUB_ID.fullmatch(model):
         from headsight.models.transformers_vlm import load_transformers
 

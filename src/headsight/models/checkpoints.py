@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HUB_ID", "bars_on_terminals_only", "local_checkpoint", "refuse_pickle"]
+__all__ = ["HUB_ID", "bars_on_terminals_only", "local_checkpoint", "refuse_file", "refuse_pickle"]
 
 import re
 import sys
@@ -30,12 +30,7 @@ def local_checkpoint(folder_or_id: str | Path) -> Path:
     path = Path(folder_or_id).expanduser()
     if path.is_dir():
         return path
-    if path.exists():
-        refuse_pickle(path)
-        raise CheckpointError(
-            f"{path} is a file, but a model is a folder with config.json and model.safetensors."
-            " Pass the folder."
-        )
+    refuse_file(path)
     if not HUB_ID.fullmatch(str(folder_or_id)):
         raise InputError(
             f"No folder is called '{folder_or_id}', and it is no hub id of the form org/name. Pass"
@@ -50,6 +45,21 @@ def local_checkpoint(folder_or_id: str | Path) -> Path:
             f"{folder_or_id} cannot be fetched: {' '.join(str(error).split())[:200]} Check the id"
             " and the network, or download the checkpoint and pass its folder."
         ) from error
+
+
+def refuse_file(path: Path) -> None:
+    """Pass unless `path` is a file.
+
+    Raises:
+        CheckpointError: it is one, and perhaps a pickle.
+    """
+    if not path.is_file():
+        return
+    refuse_pickle(path)
+    raise CheckpointError(
+        f"{path} is a file, but a model is a folder with config.json and model.safetensors. Pass"
+        " the folder."
+    )
 
 
 def refuse_pickle(path: Path) -> None:
