@@ -23,6 +23,8 @@ from headsight.train.run import load_average_
 __all__ = ["export_model"]
 
 _VISION = "model.vision.encoder."
+_TAUGHT_WITH_DECODER = tuple(_VISION + part for part in ("read_in", "feature_in", "position"))
+"""What turns a reading into tokens is learned together with the decoder, so they are one file."""
 
 
 def export_model(
@@ -52,7 +54,10 @@ def _split(folder: Path) -> None:
     whole = folder / "model.safetensors"
     tensors = load_file(whole)
     names = {True: "model-00001-of-00002.safetensors", False: "model-00002-of-00002.safetensors"}
-    where = {name: names[name.startswith(_VISION)] for name in sorted(tensors)}
+    where = {
+        name: names[name.startswith(_VISION) and not name.startswith(_TAUGHT_WITH_DECODER)]
+        for name in sorted(tensors)
+    }
     for file in names.values():
         part = {n: t for n, t in tensors.items() if where[n] == file}
         write_atomic(folder / file, save(part, metadata={"format": "pt"}))
