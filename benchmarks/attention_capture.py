@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import re
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from memory import status_mb
 from reporting import write_report
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
@@ -173,9 +173,9 @@ def extra_mb(name: str, options: argparse.Namespace) -> float:
     way = make_ways(tokens, options)[name]
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _status_mb("VmRSS")
+    before = status_mb("VmRSS")
     way()
-    return _status_mb("VmHWM") - before
+    return status_mb("VmHWM") - before
 
 
 def _fresh_mb(name: str, tokens: int, options: argparse.Namespace) -> float:
@@ -184,12 +184,6 @@ def _fresh_mb(name: str, tokens: int, options: argparse.Namespace) -> float:
     command += ["--threads", options.threads]
     ran = subprocess.run(map(str, command), capture_output=True, text=True, check=True)
     return float(ran.stdout.splitlines()[-1])
-
-
-def _status_mb(field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 def _ratios(over: list[float], under: list[float]) -> list[float]:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from memory import peak_mb
 from reporting import write_report
 from torch import Tensor
 from transformers import (
@@ -48,7 +49,7 @@ def main() -> int:
     options = arguments()
     torch.set_num_threads(options.threads)
     if options.peak:
-        print(peak_mb(options))
+        print(peak_of_way(options))
         return 0
     model = random_llava(options)
     rows = [measure(model, count, options) for count in options.counts]
@@ -177,19 +178,16 @@ def measure(model: PreTrainedModel, count: int, options: argparse.Namespace) -> 
     }
 
 
-def peak_mb(options: argparse.Namespace) -> float:
+def peak_of_way(options: argparse.Namespace) -> float:
     """Peak memory of this process after one way, in MB."""
-    import resource
-
     (count,) = options.counts
     model = random_llava(options)
     ways(model, expressions(count, options.seed), options)[options.peak]()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KB on Linux, bytes on macOS
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+    return peak_mb()
 
 
 def fresh_peak_mb(way: str, count: int, options: argparse.Namespace) -> float:
-    """`peak_mb` of a process of its own."""
+    """`peak_of_way` in a process of its own."""
     words = [sys.executable, __file__, "--peak", way, "--counts", str(count)]
     for name in ("layers", "tower_layers", "batch_rows", "threads", "seed"):
         words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]

@@ -37,11 +37,10 @@ _PLACES = ((20, 40, 1.0), (250, 20, 0.8), (430, 60, 0.9), (120, 290, 0.6), (360,
 _HEAD = (22, 0, 170, 185)
 """The head in the portrait."""
 
-_PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-_TORCH_ALONE = f"import torch; torch.ones(64, 64) @ torch.ones(64, 64); {_PEAK}"
+_HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+_PEAK = "\nfrom memory import peak_mb; print(peak_mb())"
+_TORCH_ALONE = "import torch; torch.ones(64, 64) @ torch.ones(64, 64)"
 _WHOLE_JOB = """
-import sys
-sys.path.insert(0, {here!r})
 from main_job import five_heads
 import headsight
 headsight.load({model!r}, device="cpu").heads(five_heads()[0])
@@ -131,9 +130,8 @@ def measure(model: str, device: str, threads: int) -> dict[str, Any]:
 
 def memory_mb(model: str) -> dict[str, float]:
     """Peak memory of fresh processes, MB."""
-    here = str(Path(__file__).parent)
-    whole = peak_mb(_WHOLE_JOB.format(here=here, model=model) + _PEAK)
-    torch_alone = peak_mb(_TORCH_ALONE)
+    whole = peak_mb_of(_WHOLE_JOB.format(model=model))
+    torch_alone = peak_mb_of(_TORCH_ALONE)
     return {
         "torch_alone": torch_alone,
         "whole_job": whole,
@@ -142,10 +140,11 @@ def memory_mb(model: str) -> dict[str, float]:
     }
 
 
-def peak_mb(code: str) -> float:
-    """What the last line printed says, in MB (ru_maxrss is in KB on Linux, bytes on macOS)."""
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1]) / (1e6 if sys.platform == "darwin" else 1e3)
+def peak_mb_of(code: str) -> float:
+    """Peak memory of a fresh process that runs `code`, MB."""
+    command = [sys.executable, "-c", _HERE + code + _PEAK]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
 
 
 if __name__ == "__main__":

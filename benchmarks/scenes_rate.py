@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from reporting import write_report
+
 from headsight.data.synth import SceneConfig, iterate_scenes, render_scene
+
+TARGET_PER_S = 8
 
 
 def cpu_seconds(config: SceneConfig, repeats: int, block: int) -> list[float]:
@@ -46,26 +49,23 @@ def wall_rate(config: SceneConfig, count: int, workers: int) -> float:
 
 
 def main() -> None:
-    """Print the figures, or one JSON document with `--json`."""
+    """Print the figures, and write them where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--scenes", type=int, default=120)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--assets", type=Path, default=None)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="also write a results file")
     args = parser.parse_args()
     plain = SceneConfig(image_wh=(256, 256), people=(1, 4))
     cases = {"plain": plain}
     if args.assets:
         cases["assets"] = replace(plain, assets=args.assets)
     report: dict[str, Any] = {
-        "schema": "headsight.benchmark/1",
-        "benchmark": "scenes_rate",
         "image_wh": [256, 256],
         "people": [1, 4],
         "workers": args.workers,
-        "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0],
+        "target_per_s": TARGET_PER_S,
     }
     for name, config in cases.items():
         figures = cpu_seconds(config, args.repeats, 6)
@@ -74,7 +74,10 @@ def main() -> None:
             "cpu_s_spread": [round(min(figures), 4), round(max(figures), 4)],
             "scenes_per_s": round(wall_rate(config, args.scenes, args.workers), 2),
         }
-    print(json.dumps(report, indent=None if args.json else 1))
+        print(f"{name}: {json.dumps(report[name])}; target {TARGET_PER_S} scenes a second")
+    if args.json:
+        options = " --assets ASSETS" if args.assets else ""
+        print("written:", write_report("scenes_rate", report, options=options))
 
 
 if __name__ == "__main__":
