@@ -1,7 +1,7 @@
-"""Write the measured tables into README.md and docs/nano.md, between their markers.
+"""Write the measured tables into README.md and docs, between their markers.
 
 The figures come from `benchmarks/results/<version>/`, made by `headsight eval heads --output ...`,
-`headsight eval refer --output ...` and `benchmarks/head_peers.py`. With `--check`, nothing is
+`headsight eval refer --output ...` and the files of `benchmarks/`. With `--check`, nothing is
 written and the exit code tells whether the documents are true.
 
 Example:
@@ -16,9 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from speed_table import speed_table
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "0.1.0"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "nano.md")
+DOCUMENTS = tuple(ROOT / name for name in ("README.md", "docs/nano.md", "docs/speed.md"))
 NAMES = {
     "scenes_heldout": "500 rendered scenes, other people than in training",
     "scenes_heldout--24px": "the same, heads of 24 px and more",
@@ -144,7 +146,12 @@ def refer_table() -> str:
     return "\n".join([*lines, "", f"Command: `{command}`.", ""])
 
 
-TABLES = {"heads": heads_table, "peers": peers_table, "refer": refer_table}
+TABLES = {
+    "heads": heads_table,
+    "peers": peers_table,
+    "refer": refer_table,
+    "speed": lambda: speed_table(RESULTS),
+}
 
 
 def _number(value: Any, digits: int) -> str:

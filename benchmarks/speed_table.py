@@ -1,0 +1,160 @@
+"""The table of speed and memory in docs/speed.md, out of `benchmarks/results/<version>/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["speed_table"]
+
+Row = tuple[str, str, str]
+"""What was measured, the figure, the target."""
+Result = dict[str, Any]
+
+
+def speed_table(folder: Path) -> str:
+    """A few rows a benchmark, for those that have a results file."""
+    lines = ["| what | measured | target | command |", "| --- | --- | --- | --- |"]
+    loads = []
+    for name, rows in _ROWS.items():
+        for path in sorted(folder.glob(f"{name}--*.json")):
+            result = json.loads(path.read_text("utf-8"))
+            loads.append(result["load"])
+            for what, figure, target in rows(result):
+                lines.append(f"| {what} | {figure} | {target} | `{result['command']}` |")
+    if not loads:
+        return "No figures yet.\n"
+    load = f"Load of the machine (2 cores) while measuring: {min(loads):.1f} to {max(loads):.1f}."
+    return "\n".join([*lines, "", load, ""])
+
+
+def _main_job(result: Result) -> list[Row]:
+    memory = result["memory_mb"]
+    return [
+        (
+            "all heads of a 640 x 480 photograph with five, with poses",
+            f"{result['heads_s']:.2f} s",
+            f"<= {result['target_s']:.1f} s",
+        ),
+        (
+            "its peak memory beyond torch's own",
+            f"{memory['beyond_torch']:.0f} MB",
+            f"<= {memory['target']:.0f} MB",
+        ),
+    ]
+
+
+def _import_time(result: Result) -> list[Row]:
+    target = f"<= {result['target']:.2f}"
+    return [
+        (f"`{what}`, time over that of `import peft`", f"{ratio['median']:.4f}", target)
+        for what, ratio in result["ratios"].items()
+    ]
+
+
+def _shared_prefix(result: Result) -> list[Row]:
+    what = f"{result['questions']} questions about one picture, nano: against `generate` for each"
+    return [(what, _times([result]), ">= 4 x")]
+
+
+def _reading(what: str) -> Callable[[Result], list[Row]]:
+    def rows(result: Result) -> list[Row]:
+        own = [rate for rate in result["rates"] if "same text" not in rate["peer"]]
+        return [(what, _times(own), ">= 4 x")]
+
+    return rows
+
+
+def _scenes_rate(result: Result) -> list[Row]:
+    rates = [result[name]["scenes_per_s"] for name in ("plain", "assets") if name in result]
+    what = f"labelled scenes of 256 px a second, {result['workers']} processes"
+    return [(what, _span(rates, "{:.1f}"), f">= {result['target_per_s']}")]
+
+
+def _depthwise(result: Result) -> list[Row]:
+    what = "5 x 5 depthwise convolution in training, bf16: against PyTorch"
+    return [(what, _times(result["rows"]), "")]
+
+
+def _attention_capture(result: Result) -> list[Row]:
+    row = result["rows"][-1]
+    what = f"last attention row of every head, {row['layers']} layers, {row['tokens']} tokens:"
+    return [
+        (f"{what} against eager `output_attentions`", _times([row]), ">= 3 x"),
+        (f"{what} extra memory against the same", f"{row['memory_ratio']:.0f} x less", ">= 25 x"),
+        (f"{what} time over that of plain SDPA", f"{row['of_sdpa']:.2f}", "<= 1.05"),
+    ]
+
+
+def _discovery(result: Result) -> list[Row]:
+    rows = [row for row in result["rows"] if row["maps"] == "heads"]
+    of_all, _, as_used = rows
+    what = "sum, elbow and entropy of 1024 heads on 24 x 24 cells,"
+    loop = "against a loop over the heads"
+    return [
+        (f"{what} all entropies", f"{of_all['ours_ms']:.1f} ms", "<= 1 ms"),
+        (f"{what} all entropies: {loop}", _times([of_all]), ">= 50 x"),
+        (f"{what} entropies of the candidates", f"{as_used['ours_ms']:.1f} ms", "<= 1 ms"),
+        (f"{what} entropies of the candidates: {loop}", _times([as_used]), ">= 50 x"),
+    ]
+
+
+def _expressions(result: Result) -> list[Row]:
+    targets = {12: ">= 6 x", 32: ">= 10 x"}
+    return [
+        (
+            f"{row['expressions']} expressions about one picture, a LLaVA of random weights:"
+            " against `generate` for each",
+            _times([row]),
+            targets.get(row["expressions"], ""),
+        )
+        for row in result["rows"]
+    ]
+
+
+def _map_to_box(result: Result) -> list[Row]:
+    what = "map to box: against scikit-image `label` and `regionprops`, same rule"
+    return [(what, _times(result["rows"][:1]), ">= 5 x")]
+
+
+def _nms(result: Result) -> list[Row]:
+    supervision = [row for row in result["rows"] if row["peer"] == "supervision"]
+    opencv = [
+        row for row in result["rows"] if row["peer"] != "supervision" and row["boxes"] == 4000
+    ]
+    return [
+        ("NMS of 1000 and 4000 boxes: against supervision", _times(supervision), ">= 5 x"),
+        ("NMS of 4000 boxes: against OpenCV", _times(opencv), ">= 1 x"),
+    ]
+
+
+def _times(rows: Sequence[dict[str, Any]]) -> str:
+    """The median ratio, or the span of several medians."""
+    return _span([row["ratio"] for row in rows], "{:.1f}") + " x"
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+_ROWS: dict[str, Callable[[Result], list[Row]]] = {
+    "main_job": _main_job,
+    "import_time": _import_time,
+    "shared_prefix": _shared_prefix,
+    "answer_reading": _reading(
+        "strict answers of 1 to 20 boxes read: against supervision's `from_vlm`, own formats"
+    ),
+    "native_reading": _reading(
+        "native answers of 7 families, 1 to 20 boxes: against supervision's `from_vlm`"
+    ),
+    "expressions_per_picture": _expressions,
+    "attention_capture": _attention_capture,
+    "discovery_analysis": _discovery,
+    "map_to_box": _map_to_box,
+    "nms": _nms,
+    "scenes_rate": _scenes_rate,
+    "depthwise": _depthwise,
+}
