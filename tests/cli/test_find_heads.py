@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import headsight
@@ -167,7 +168,11 @@ def test_a_killed_run_goes_on_where_it_stopped(
         f"search.SAVE_SECONDS = 0.0; cli.main({['find-heads', *words, '--out', str(killed)]!r})"
     )
     command = [sys.executable, "-c", code]
-    environment = os.environ | {"PYTHONPATH": str(Path(headsight.__file__).parents[1])}
+    threads = str(torch.get_num_threads())  # sums differ in the last digits with another number
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(headsight.__file__).parents[1]),
+        "OMP_NUM_THREADS": threads,
+    }
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     state = killed.with_name("heads.json.state")
     try:

@@ -129,7 +129,9 @@ class TransformersVLM:
             InputError: an empty prompt, or a picture or prompt that the processor refuses.
         """
         inputs = self._inputs(picture, prompt)
-        return self._to_model(begun(self.processor.tokenizer, inputs, written))
+        if written:
+            inputs = begun(self.processor.tokenizer, inputs, written)
+        return self._to_model(inputs)
 
     def views(self, picture: Picture, prompt: str) -> tuple[ImageView, ...]:
         """Where each image token of `prepare(picture, prompt)` looks, the whole picture first.
