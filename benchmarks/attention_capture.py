@@ -70,6 +70,7 @@ def main() -> int:
             "attention_capture",
             {"rows": rows, "threads": options.threads, "seed": options.seed},
             packages=("torch", "transformers"),
+            options="".join(f" {word}" for word in sys.argv[1:] if word != "--json"),
         )
         print(f"written: {path}", file=sys.stderr)
     return 0 if all(holds(row) for row in rows if row["tokens"] >= CLAIMED_FROM) else 1

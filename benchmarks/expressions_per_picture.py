@@ -67,7 +67,9 @@ def main() -> int:
         names = ("layers", "tower_layers", "batch_rows", "threads", "seed")
         values = {"rows": rows, **{name: getattr(options, name) for name in names}}
         packages = ["torch", "transformers"]
-        print(f"written: {write_report('expressions_per_picture', values, packages=packages)}")
+        words = "".join(f" {word}" for word in sys.argv[1:] if word != "--json")
+        path = write_report("expressions_per_picture", values, packages=packages, options=words)
+        print(f"written: {path}")
     return 0 if all(row["same_tokens"] and row["tower_runs"] == 1 for row in rows) else 1
 
 

@@ -24,7 +24,10 @@ def write_report(
     device: str = "cpu",
     options: str = "",
 ) -> Path:
-    """The results file of `benchmarks/<row>.py`, with versions, load and machine."""
+    """The results file of `benchmarks/<row>.py`, with versions, load and machine.
+
+    `options` are those of the command beside --json, from a blank on.
+    """
     path = RESULTS / f"{row}--{platform.node()}--{device}.json"
     report = {
         "schema": "headsight.benchmark/1",
