@@ -44,6 +44,13 @@ def test_ground_for_people(run: Callable, photo: Path) -> None:
     assert "100, 100, 300, 300" in ran.out
 
 
+def test_ground_with_a_picture_for_words(run: Callable, photo: Path) -> None:
+    for arguments in (["the man", photo], [photo, photo]):  # the wrong way round; words forgotten
+        ran = run("ground", *arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert "is a picture; expected the words there, after the pictures" in ran.err
+
+
 def test_json(run: Callable, photo: Path) -> None:
     ran = run("heads", photo, "--json")
     assert (ran.code, ran.err) == (0, "")
