@@ -171,6 +171,18 @@ def test_chips_stay_inside_and_apart() -> None:
         assert region.sum() > 0.4 * area  # a plate with text on it, not cut by another
 
 
+def test_of_several_places_each_label_has_its_number() -> None:
+    boxes = [[20, 120, 180, 190], [20, 20, 180, 90]]
+    both = heads(boxes, label_names=("cup",))
+    widths = []
+    for found in (both[:1], both):
+        canvas = grey()
+        colors = ["#00ff00", "#ff0000"][: len(found)]
+        draw_chips(canvas, found, found.boxes, colors)
+        widths.append(int(chip_regions(canvas, "#00ff00").any(0).sum()))
+    assert widths[0] + 10 < widths[1]  # "#1" and two spaces stand before it
+
+
 def test_chip_of_a_box_at_the_top_is_inside() -> None:
     canvas = grey()
     draw_chips(canvas, heads([[20, 0, 180, 199]]), np.array([[20.0, 0, 180, 199]]), ["#00ff00"])

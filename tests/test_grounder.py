@@ -103,6 +103,17 @@ def test_bad_questions(vlm, photo: Path, tmp_path: Path) -> None:
         grounder.heads(photo, tiles=0)
 
 
+def test_one_text_is_no_list_of_expressions(vlm, photo: Path) -> None:
+    with pytest.raises(InputError, match=r"one text 'the woman', but a list of texts"):
+        Grounder(vlm).ground_each(photo, "the woman")
+    assert vlm.calls == []
+
+
+def test_a_server_needs_the_name_of_its_model() -> None:
+    with pytest.raises(InputError, match=r"not the name of the model it serves.*--model NAME"):
+        headsight.load(server="http://here:8000")
+
+
 def test_load(monkeypatch: pytest.MonkeyPatch, vlm) -> None:
     asked = []
     monkeypatch.setitem(MODELS, "nano", lambda device: asked.append(device) or vlm)

@@ -75,13 +75,14 @@ def _texts(detections: Detections, index: int) -> list[str]:
     if len(name) > _LONGEST_NAME:
         name = name[: _LONGEST_NAME - 1] + "…"
     number = f"#{index + 1}"  # of the row in the table
+    said = f"{number}  " if len(detections) > 1 else ""
     pose = detections.poses[index]
     if not np.isfinite(pose).all():
+        told = f"{said}{name}"
         if detections.is_coarse[index]:
-            return [f"{name}  {score}  coarse mask", f"{name}  coarse mask", f"{number} coarse"]
-        return [f"{name}  {score}", name, number]
+            return [f"{told}  {score}  coarse mask", f"{told}  coarse mask", f"{number} coarse"]
+        return [f"{told}  {score}", told, number]
     yaw, pitch, roll = (f"{round(float(v)) + 0}°" for v in pose)
-    said = f"{number}  " if len(detections) > 1 else ""
     said += "" if detections.label_names == ("head",) else f"{name}  "
     return [
         f"{said}yaw {yaw}  pitch {pitch}  roll {roll}  ({score})",

@@ -131,9 +131,14 @@ class Grounder:
 
         Raises:
             ImageError: the picture cannot be opened.
-            InputError: as for `ground`, of any of them.
+            InputError: as for `ground`, of any of them; or `words` is one text.
             CheckpointError: `heads` of another model, no file of heads, or no segmenter.
         """
+        if isinstance(words, str):
+            raise InputError(
+                f"The expressions are the one text {words[:40]!r}, but a list of texts is expected."
+                " Pass a list, or call ground."
+            )
         picture = open_picture(source)
         if not masks and segmenter is None and (sam_prompt, rec_box) == ("box", "attention"):
             return self._find(picture, words, constrain=constrain, heads=heads)
@@ -227,6 +232,11 @@ def load(
     from headsight.models.base import connect_vlm, load_vlm
 
     if server is not None:
+        if model == "nano" and dialect is None:
+            raise InputError(
+                f"The server {server} was given, but not the name of the model it serves. Pass that"
+                " as the model (--model NAME)."
+            )
         return Grounder(connect_vlm(server, model, dialect=dialect))
     if dialect is not None:
         raise InputError(

@@ -9,10 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from headsight.cli.show import transcript
+from headsight.detections import Detections, Exchange
 
 TABLE = """\
 {photo}: 2 places
@@ -44,6 +48,13 @@ def test_ground_for_people(run: Callable, photo: Path) -> None:
     assert "100, 100, 300, 300" in ran.out
 
 
+def test_ground_with_a_picture_for_words(run: Callable, photo: Path) -> None:
+    for arguments in (["the man", photo], [photo, photo]):  # the wrong way round; words forgotten
+        ran = run("ground", *arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert "is a picture; expected the words there, after the pictures" in ran.err
+
+
 def test_json(run: Callable, photo: Path) -> None:
     ran = run("heads", photo, "--json")
     assert (ran.code, ran.err) == (0, "")
@@ -73,6 +84,16 @@ def test_raw_shows_the_words(run: Callable, photo: Path) -> None:
     assert "  A: {315,010,000}" in lines
     [document] = json.loads(run("heads", photo, "--raw", "--json").out)["pictures"]
     assert document["exchanges"][1]["text"] == "{315,010,000}"
+
+
+def test_raw_of_heads_says_that_nothing_was_written() -> None:
+    reading = {"method": "heads", "heads": [[1, 0], [2, 6]], "valid": True}
+    found = replace(Detections.empty((9, 9)), exchanges=(Exchange("Where is it?", "", reading),))
+    [question, answer] = transcript(found).splitlines()
+    assert question == "  Q: Where is it?"
+    assert answer == (
+        "  A: (nothing is written: read from the attention heads 1-0, 2-6, as layer-head)"
+    )
 
 
 def test_the_model_cannot_steer_the_terminal(run: Callable, vlm, photo: Path) -> None:
@@ -185,7 +206,10 @@ def test_patterns_and_tables(run: Callable, album: Path) -> None:
 def test_all_pictures_bad(run: Callable, album: Path, tmp_path: Path) -> None:
     ran = run("heads", album / "broken.png", tmp_path / "absent.png")
     assert (ran.code, ran.out) == (3, "")
-    assert ran.err.count("headsight: ") == 2
+    told = [line.removeprefix("headsight: ") for line in ran.err.splitlines()]
+    assert len(told) == 2
+    for line, name in zip(told, ("broken.png", "absent.png"), strict=True):
+        assert line.count(name) == 1
 
 
 def test_a_single_bad_picture(run: Callable, album: Path, vlm) -> None:
@@ -251,6 +275,30 @@ def test_the_bar_is_on_stderr_and_results_on_stdout(album: Path) -> None:
     assert done.returncode == 0
     assert done.stdout == "".join(f"{name}: no places\n" for name in pictures)
     assert "2/2" in shown
+
+
+LOUD = """
+import logging
+theirs = logging.getLogger("theirs")
+theirs.setLevel(logging.WARNING)
+theirs.addHandler(logging.StreamHandler())
+answer = Theirs.answer
+
+def loud(*asked, **options):
+    theirs.warning("retrying")
+    return answer(*asked, **options)
+
+Theirs.answer = loud
+"""
+
+
+def test_what_a_library_logs_itself_is_not_logged_again(photo: Path) -> None:
+    program = PROGRAM.replace("main(sys", f"{LOUD}\nmain(sys")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "ground", str(photo), "cup"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "retrying\n")
 
 
 @pytest.mark.parametrize("words", [("heads",), ("pose", "--box", "1,2,30,40"), ("ground", "cup")])

@@ -64,6 +64,7 @@ def test_a_group_lists_its_commands(run: Callable) -> None:
         (["pose", "a.png"], "Missing option '--box'"),
         (["pose", "a.png", "--box", "1,2,3"], "The box '1,2,3' is not four numbers"),
         (["pose", "a.png", "--box", "9,9,3,3"], "has no area"),
+        (["ground", "a.png"], "PICTURE and WORDS are needed, in this order"),
         (["ground", "a.png", " "], "has no words"),
         (["ground", "a.png", "x\x07y"], "control character U+0007"),
         (["heads", "a.png", "--tiles", "0"], "tiles is 0"),

@@ -55,7 +55,9 @@ def answer_pictures(
     from headsight.picture import expand_sources, open_picture
 
     level = logging.INFO if verbose else logging.ERROR
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level)  # what others say at their own level, they write themselves
+    logging.basicConfig(level=level, handlers=[handler], format="%(name)s %(message)s")
     for argument in arguments:
         if "://" in argument:
             open_picture(argument)  # tells that addresses are not fetched; a path would not
@@ -71,7 +73,7 @@ def answer_pictures(
                 found = _try_to_save(found, target)
             if isinstance(found, HeadsightError):
                 failures.append((path, found))
-                prefix = "" if len(paths) == 1 else f"{path}: "
+                prefix = "" if len(paths) == 1 or str(path) in str(found) else f"{path}: "
                 sys.stderr.write(f"headsight: {prefix}{found}\n")
             elif as_json:
                 documents.append(found.to_dict())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["heads"]
 
+_COUNTS = ("heads", "posed_heads")
+
 
 def heads(
     data: Annotated[
@@ -59,11 +61,14 @@ def heads(
 ) -> None:
     """Measure heads: AP50, recall by size, pose errors, unreadable answers, intervals.
 
+    Names stand for folders of the directory that the variable HEADSIGHT_DATA names. Angles are in
+    degrees, of the heads that were found; over_90 is the share that errs by more than 90 degrees,
+    narrow_mae is of heads with a yaw below 99, mae_penalised counts 90 for each head that was
+    missed.
+
     Examples:
       headsight eval heads --data aflw2000_sample
-
       headsight eval heads --data scenes-heldout/ --output result.json
-
       headsight eval heads --data hardhat_workers --limit 50 --json
     """
     from dataclasses import replace
@@ -220,18 +225,19 @@ def _show(result: dict[str, Any]) -> None:
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")
     for name, value in figures.items():
-        if isinstance(value, dict) or name == "pictures":
+        if isinstance(value, dict) or name == "pictures" or value is None:
             continue
         span = figures.get("interval", {}).get(name)
         table.add_row(
             name,
-            "-" if value is None else f"{value:.3f}",
+            f"{value:.0f}" if name in _COUNTS else f"{value:.3f}",
             "" if not span else f"{span[0]:.3f} to {span[1]:.3f}",
         )
     for name, row in figures["recall_by_size"].items():
         if row["recall"] is not None:
             table.add_row(f"recall, {name} ({row['heads']:.0f})", f"{row['recall']:.3f}", "")
     for kind, row in figures["answers"].items():
-        table.add_row(f"{kind} answers not strict ({row['asked']})", f"{row['not_strict']:.3%}", "")
+        title = f"{kind}: answers not well-formed ({row['asked']})"
+        table.add_row(title, f"{row['not_strict']:.1%}", "")
     table.add_row("seconds a picture (median)", f"{result['seconds_per_picture']:.2f}", "")
     Console().print(table)

@@ -74,6 +74,11 @@ def refer(
 ) -> None:
     """Measure referring expressions by boxes: Acc at IoU 0.25 to 0.9, bad answers, intervals.
 
+    acc@ and mean_iou are of expressions for one place; set_acc of those for several (all of them
+    and no other); n_acc of those for nothing, t_acc of all others: whether that something is
+    there is answered rightly. right is the share of all; multi_box the share of those for one
+    place that several boxes answer.
+
     Examples:
       headsight eval refer --data refexp_coco_sample
       headsight eval refer --data refcocog/ --split val --model ./my-vlm --output result.json

@@ -31,8 +31,8 @@ def find_heads(
         str,
         typer.Option(
             "--data",
-            help="A refs folder or file, a .jsonl file, a COCO .json file, a scenes folder; scenes"
-            " are rendered if there is no such folder.",
+            help="A refs folder or file, a .jsonl file, a COCO .json file, a scenes folder; the"
+            " default is rendered where there is none.",
         ),
     ] = "scenes",
     model: options.Model = "nano",
@@ -77,7 +77,8 @@ def find_heads(
     query: Annotated[
         str | None,
         typer.Option(
-            "--query", help="Token that looks: last_text (paper), last_prompt, mean_text, answer."
+            "--query",
+            help="Token that looks: last_text (paper), last_prompt, mean_text, answer (nano).",
         ),
     ] = None,
     kernel: options.Kernel = None,
@@ -101,7 +102,7 @@ def find_heads(
 
     Examples:
       headsight find-heads --model ./llava-1.5-7b --data refcoco/ --split train --out heads.json
-      headsight find-heads --data scenes/ --n 500 --skip-layers 1 --out nano-heads.json
+      headsight find-heads --data scenes/ --n 500 --skip-layers 1 --taken 3 --out h.json
       headsight find-heads --model ./my-vlm --data instances_val2017.json --n 200 --out heads.json
       headsight find-heads --model ./my-vlm --data refcoco/ --trials 5 --preset robust --out h.json
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ground"]
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,8 +55,15 @@ def ground(
     """
     from headsight.cli.masks import mask_options
     from headsight.cli.method import chosen_heads
+    from headsight.errors import InputError
     from headsight.language.prompts import clean_expression
+    from headsight.picture import PICTURE_SUFFIXES
 
+    if words.lower().endswith(PICTURE_SUFFIXES) and Path(words).is_file():
+        raise InputError(
+            f"The last argument, {words!r}, is a picture; expected the words there, after the"
+            ' pictures, for instance "the man in the red shirt".'
+        )
     looking = chosen_heads(method, heads, model, server=server)
     expression = clean_expression(words)  # wrong words are an error before anything is loaded
     masking = mask_options(

@@ -119,10 +119,22 @@ def _call(name: str, words: list[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # anything but wrong usage, as typer tells it
             raise
-        message = error.format_message()
+        message = _all_needed(error) or error.format_message()
         sys.stderr.write(f"headsight: {message}\nSee: headsight {name} --help\n")
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _all_needed(error: Exception) -> str | None:
+    """What to say where one of several arguments is missing: which one, the parser cannot know."""
+    parameter = getattr(error, "param", None)
+    if getattr(parameter, "param_type_name", "") != "argument":
+        return None
+    known = getattr(getattr(getattr(error, "ctx", None), "command", None), "params", ())
+    names = [p.metavar for p in known if p.param_type_name == "argument"]
+    if len(names) < 2 or not type(error).__name__.startswith("Missing"):
+        return None
+    return f"{' and '.join(names)} are needed, in this order, and one is missing."
 
 
 def _help_text(command: Callable[..., Any]) -> str:

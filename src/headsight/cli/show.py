@@ -43,10 +43,14 @@ def table(source: str, found: Detections) -> str:
 
 
 def transcript(found: Detections) -> str:
-    """Every question and answer in the model's own words."""
+    """Every question and answer in the model's own words, or the heads that were looked with."""
     lines = []
     for exchange in found.exchanges:
-        lines += [f"  Q: {visible(exchange.prompt)}", f"  A: {visible(exchange.text)}"]
+        said = visible(exchange.text)
+        if exchange.reading.get("method") == "heads":
+            heads = ", ".join(f"{layer}-{head}" for layer, head in exchange.reading["heads"])
+            said = f"(nothing is written: read from the attention heads {heads}, as layer-head)"
+        lines += [f"  Q: {visible(exchange.prompt)}", f"  A: {said}"]
     return "\n".join(lines) + "\n"
 
 

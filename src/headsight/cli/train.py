@@ -12,7 +12,7 @@ __all__ = ["train"]
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe in YAML, such as recipes/nano.yaml.")],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe in YAML.")],
     output: Annotated[
         Path | None, typer.Option(help="Folder of checkpoints and logs; replaces the recipe's.")
     ] = None,
@@ -31,12 +31,12 @@ def train(
 ) -> None:
     """Train a model by a recipe, stage by stage; a killed run goes on where it was.
 
+    nano's recipe, whose head tells how its data are made, is src/headsight/train/recipes/nano.yaml.
+
     Examples:
-      headsight train recipes/nano.yaml --dry-run
-
-      headsight train recipes/nano.yaml --output runs/nano --export my-nano
-
-      headsight train recipes/nano.yaml --stage language
+      headsight train nano.yaml --dry-run
+      headsight train nano.yaml --output runs/nano --export my-nano
+      headsight train nano.yaml --stage answers
     """
     from headsight.train.recipe import read_recipe
 

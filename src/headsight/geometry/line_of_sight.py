@@ -42,7 +42,10 @@ def to_allocentric(
 def to_egocentric(
     rotations: Float[ArrayT, "*batch 3 3"], rays: Float[ArrayT, "*batch 3"]
 ) -> Float[ArrayT, "*batch 3 3"]:
-    """The inverse of `to_allocentric`."""
+    """Rotations relative to the camera's axes, from those relative to the line of sight.
+
+    The inverse of `to_allocentric`, where `rays` are explained.
+    """
     return _from_ray(rays).swapaxes(-1, -2) @ rotations
 
 
