@@ -12,22 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import re
-import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paired import compare_rates
+from reporting import write_report
 
-import headsight
 from headsight.language.codec import CodecSpec, encode, parse
 
 REPEATS = 9
@@ -68,7 +63,9 @@ def main() -> int:
             f" complete boxes kept {counts['kept']} of {counts['complete']}"
         )
     if options.json:
-        print(f"written: {_write(rows, spoilt, options.seed)}", file=sys.stderr)
+        values = {"rates": rows, "spoilt": spoilt, "seed": options.seed}
+        path = write_report("answer_reading", values, packages=["numpy", "supervision"])
+        print(f"written: {path}", file=sys.stderr)
     return 0
 
 
@@ -142,28 +139,8 @@ def _alternate(ours: Reader, mine: str, peer: Reader, theirs: str, boxes: Any) -
     """Rates of both, in turns; every answer is checked against the boxes (1 step of 1024)."""
     for found in (ours(mine), peer(theirs)):
         np.testing.assert_allclose(found, boxes, atol=1.0)
-    ours_rates, peer_rates = [], []
-    for _ in range(REPEATS):
-        ours_rates.append(_per_second(ours, mine))
-        peer_rates.append(_per_second(peer, theirs))
-    ratios = sorted(a / b for a, b in zip(ours_rates, peer_rates, strict=True))
-    return {
-        "ours_per_s": statistics.median(ours_rates),
-        "peer_per_s": statistics.median(peer_rates),
-        "ratio": statistics.median(ratios),
-        "ratio_low": ratios[0],
-        "ratio_high": ratios[-1],
-        "repeats": REPEATS,
-    }
-
-
-def _per_second(reader: Reader, text: str) -> float:
-    done, start = 0, time.perf_counter()
-    while time.perf_counter() - start < SECONDS / REPEATS * 2:
-        for _ in range(10):
-            reader(text)
-        done += 10
-    return done / (time.perf_counter() - start)
+    seconds = SECONDS / REPEATS * 2
+    return compare_rates(lambda: ours(mine), lambda: peer(theirs), REPEATS, seconds)
 
 
 def _spoilt(readers: dict[str, Reader], seed: int) -> dict[str, dict[str, int]]:
@@ -198,31 +175,6 @@ def _survive(
             near = np.abs(np.asarray(found)[:, None] - boxes[None]).max(-1).min(-1) <= 1
             counts["kept"] += min(int(near.sum()), whole)
     return counts
-
-
-def _write(rows: list[dict[str, Any]], spoilt: dict[str, Any], seed: int) -> Path:
-    folder = Path(__file__).parent / "results" / headsight.__version__
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"answer_reading--{platform.node()}--cpu.json"
-    report = {
-        "schema": "headsight.benchmark/1",
-        "row": "answer_reading",
-        "command": "python benchmarks/answer_reading.py --json",
-        "rates": rows,
-        "spoilt": spoilt,
-        "seed": seed,
-        "load": os.getloadavg()[0],
-        "cores": os.cpu_count(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "supervision": version("supervision"),
-        },
-    }
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(report, indent=1) + "\n")
-    part.replace(path)
-    return path
 
 
 if __name__ == "__main__":

@@ -16,15 +16,14 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from paired import compare_rates
 from reporting import write_report
 
 from headsight.language.dialects import DIALECTS
@@ -170,30 +169,8 @@ def rate(form: Format, count: int, peer: Reader, seed: int, repeats: int) -> dic
     np.testing.assert_allclose(boxes_of(mine(text)), boxes, atol=coarse)
     np.testing.assert_allclose(boxes_of(mine(text)), boxes_of(peer(text)), atol=1.0)
     assert len(mine(text).labels) == count
-    ours_rates, peer_rates = [], []
-    for _ in range(repeats):
-        ours_rates.append(per_second(mine, text))
-        peer_rates.append(per_second(peer, text))
-    ratios = sorted(a / b for a, b in zip(ours_rates, peer_rates, strict=True))
-    return {
-        "peer": form.peer,
-        "boxes": count,
-        "ours_per_s": statistics.median(ours_rates),
-        "peer_per_s": statistics.median(peer_rates),
-        "ratio": statistics.median(ratios),
-        "ratio_low": ratios[0],
-        "ratio_high": ratios[-1],
-        "repeats": repeats,
-    }
-
-
-def per_second(reader: Reader, text: str) -> float:
-    done, start = 0, time.perf_counter()
-    while time.perf_counter() - start < SECONDS:
-        for _ in range(10):
-            reader(text)
-        done += 10
-    return done / (time.perf_counter() - start)
+    rates = compare_rates(lambda: mine(text), lambda: peer(text), repeats, SECONDS)
+    return {"peer": form.peer, "boxes": count, **rates}
 
 
 def survive(form: Format, peer: Reader, seed: int) -> dict[str, dict[str, int]]:

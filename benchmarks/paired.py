@@ -1,6 +1,7 @@
-"""Ours and a peer in turns in one process: times, and their ratio pair by pair.
+"""Ours and a peer in turns in one process: times or rates, and their ratio pair by pair.
 
-The times are those of the processor, all threads together, so that other programs do not count.
+The times are those of the processor, all threads together, so that other programs do not count;
+rates are of the clock on the wall.
 """
 
 from __future__ import annotations
@@ -29,6 +30,22 @@ def compare(ours: Callable[[], Any], peer: Callable[[], Any], repeats: int) -> d
     }
 
 
+def compare_rates(
+    ours: Callable[[], Any], peer: Callable[[], Any], repeats: int, seconds: float
+) -> dict[str, Any]:
+    """Median calls a second of each and the median, lowest and highest ratio (ours / peer)."""
+    pairs = [(_per_second(ours, seconds), _per_second(peer, seconds)) for _ in range(repeats)]
+    ratios = sorted(mine / theirs for mine, theirs in pairs)
+    return {
+        "ours_per_s": statistics.median(mine for mine, _ in pairs),
+        "peer_per_s": statistics.median(theirs for _, theirs in pairs),
+        "ratio": statistics.median(ratios),
+        "ratio_low": ratios[0],
+        "ratio_high": ratios[-1],
+        "repeats": repeats,
+    }
+
+
 def show(name: str, row: dict[str, Any]) -> None:
     """One line of a table."""
     print(
@@ -47,3 +64,12 @@ def _seconds(function: Callable[[], Any], calls: int) -> float:
     for _ in range(calls):
         function()
     return (time.process_time() - began) / calls
+
+
+def _per_second(function: Callable[[], Any], seconds: float) -> float:
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        for _ in range(10):
+            function()
+        done += 10
+    return done / (time.perf_counter() - start)

@@ -26,7 +26,7 @@ from headsight.models.base import MODELS, NANO
 from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture, open_picture
 from headsight.tasks.finding import Search, search_heads
-from headsight.tasks.looking import Looks, look, read_looks
+from headsight.tasks.looking import Looks, Question, look, read_looks
 
 SAMPLE = Path(headsight.__file__).parent / "samples" / "astronaut.jpg"
 PROMPT = "Where is {words}? answer in [[x0,y0,x1,y1]] format."
@@ -46,7 +46,7 @@ def photo() -> Picture:
 def heads(grounder: Grounder, photo: Picture) -> HeadSet:
     counts = None
     for words in ("the woman", "the largest head"):
-        looks = look(grounder.vlm, photo, words, prompt=PROMPT, query="last_prompt")
+        looks = look(grounder.vlm, photo, words, Question(prompt=PROMPT, query="last_prompt"))
         counts = counts or SelectionCounts(*looks.maps.shape[:2])
         counts.add(looks.maps, valid=looks.valid)
     assert counts is not None
@@ -61,7 +61,7 @@ def heads(grounder: Grounder, photo: Picture) -> HeadSet:
 def test_maps_are_true_shares_of_attention_on_what_the_tokens_hold(
     grounder: Grounder, photo: Picture
 ) -> None:
-    looks = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
+    looks = look(grounder.vlm, photo, "the woman", Question(prompt=PROMPT, query="last_prompt"))
     config = grounder.vlm.model.config
     assert isinstance(looks.view, RegionView)
     assert len(looks.view.positions) == 48
@@ -83,16 +83,20 @@ def test_the_row_before_the_first_number(grounder: Grounder, photo: Picture) -> 
     assert len(grounder.vlm.prepare(photo, asked)["input_ids"][0]) + 1 == len(
         inputs["input_ids"][0]
     )
-    before = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
-    answer = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="answer", opening="[[")
-    nothing_said = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="answer")
+    before = look(grounder.vlm, photo, "the woman", Question(prompt=PROMPT, query="last_prompt"))
+    answer = look(
+        grounder.vlm, photo, "the woman", Question(prompt=PROMPT, query="answer", opening="[[")
+    )
+    nothing_said = look(grounder.vlm, photo, "the woman", Question(prompt=PROMPT, query="answer"))
     assert np.abs(answer.maps - before.maps).max() > 1e-3
     np.testing.assert_array_equal(nothing_said.maps, before.maps)
 
 
 def test_the_token_that_looks_can_be_chosen(grounder: Grounder, photo: Picture) -> None:
-    last_word = look(grounder.vlm, photo, "the woman", prompt=PROMPT)
-    last_token = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
+    last_word = look(grounder.vlm, photo, "the woman", Question(prompt=PROMPT))
+    last_token = look(
+        grounder.vlm, photo, "the woman", Question(prompt=PROMPT, query="last_prompt")
+    )
     alone = look(grounder.vlm, photo, "the woman")
     assert np.abs(last_word.maps - last_token.maps).max() > 1e-3
     # the words stand before what differs, and a full stop looks from another place
@@ -106,10 +110,10 @@ def test_the_row_of_the_words_is_the_mean_of_their_tokens(
     asked = PROMPT.replace("{words}", "woman")
     first, after = grounder.vlm.text_span(photo, asked, "woman")
     assert after - first == 1
-    mean = look(grounder.vlm, photo, "woman", prompt=PROMPT, query="mean_text")
-    last = look(grounder.vlm, photo, "woman", prompt=PROMPT, query="last_text")
+    mean = look(grounder.vlm, photo, "woman", Question(prompt=PROMPT, query="mean_text"))
+    last = look(grounder.vlm, photo, "woman", Question(prompt=PROMPT, query="last_text"))
     np.testing.assert_allclose(mean.maps, last.maps, atol=1e-7)
-    longer = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="mean_text")
+    longer = look(grounder.vlm, photo, "the woman", Question(prompt=PROMPT, query="mean_text"))
     assert np.abs(longer.maps - mean.maps).max() > 1e-3
 
 
@@ -197,7 +201,7 @@ def test_a_place_is_found_without_a_word_written(
 
 def test_the_map_comes_with_the_place(grounder: Grounder, photo: Picture, heads: HeadSet) -> None:
     found = grounder.ground(photo, "the woman", heads=heads)
-    looks = look(grounder.vlm, photo, "the woman", prompt=PROMPT, query="last_prompt")
+    looks = look(grounder.vlm, photo, "the woman", Question(prompt=PROMPT, query="last_prompt"))
     heat = found.heat
     assert heat is not None
     assert heat.region == looks.view.region

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headsight.attention.selection import SelectionRule
     from headsight.attention.selection_counts import Selection
     from headsight.models.base import VLM, AttentiveVLM
-    from headsight.tasks.finding import Question
+    from headsight.tasks.looking import Question
 
 _ROWS = 10
 """Heads that are printed."""
@@ -232,8 +232,7 @@ def _question(vlm: VLM, prompt: str | None, query: str | None, views: str) -> Qu
     from headsight.language.dialects import DIALECTS
     from headsight.language.dialects.opening import opening
     from headsight.models.base import NativeVLM
-    from headsight.tasks.finding import Question
-    from headsight.tasks.looking import PROMPT
+    from headsight.tasks.looking import PROMPT, Question
 
     is_ours = not isinstance(vlm, NativeVLM)
     dialect = DIALECTS[vlm.dialect if isinstance(vlm, NativeVLM) else "headsight"]

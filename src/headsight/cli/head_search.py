@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from headsight.draw_head_maps import SheetRow
     from headsight.models.base import AttentiveVLM
     from headsight.models.image_views import ViewKind
-    from headsight.tasks.finding import Question, Search
+    from headsight.tasks.finding import Search
+    from headsight.tasks.looking import Question
 
 SAVE_SECONDS = 1.0
 """Work that a kill may cost; more where saving itself takes long."""
@@ -172,18 +173,10 @@ def _sheet_row(vlm: AttentiveVLM, heads: HeadSet, sample: RefSample) -> SheetRow
     from headsight.draw_head_maps import SheetRow
     from headsight.geometry.heatmaps import map_to_box
     from headsight.picture import open_picture
-    from headsight.tasks.looking import look, read_looks
+    from headsight.tasks.looking import Question, look, read_looks
 
     picture = open_picture(sample.image)
-    looks = look(
-        vlm,
-        picture,
-        sample.text,
-        prompt=heads.prompt,
-        query=heads.query,
-        opening=heads.opening,
-        views=heads.views,
-    )
+    looks = look(vlm, picture, sample.text, Question.of(heads))
     _, heat = read_looks(looks, heads)
     found = map_to_box(heat, looks.view.region, image_wh=picture.image_wh, valid=looks.valid)
     return SheetRow(

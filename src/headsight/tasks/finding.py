@@ -6,23 +6,21 @@ once. What is remembered does not grow with their number, and a run can go on fr
 
 from __future__ import annotations
 
-__all__ = ["Question", "Search", "draw_samples", "search_heads"]
+__all__ = ["Search", "draw_samples", "search_heads"]
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 from numpy.typing import NDArray
 
-from headsight.attention.head_set import Query, Views
 from headsight.attention.selection import PRESETS, SelectionRule, head_statistics
 from headsight.attention.selection_counts import Selection, SelectionCounts
 from headsight.errors import ImageError, InputError, ResumeError
 from headsight.models.base import AttentiveVLM
 from headsight.picture import open_picture
-from headsight.tasks.looking import PROMPT, Looks, look
+from headsight.tasks.looking import AS_IN_PAPER, Looks, Question, look
 
 if TYPE_CHECKING:
     from headsight.data.refs import RefSample
@@ -31,16 +29,6 @@ _LISTED = 20
 """Most failures that are remembered one by one."""
 _IN_VAIN = 10
 """After so many failures and not one success nothing more is tried."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """How the model is asked; see `look_each`."""
-
-    prompt: str = PROMPT
-    query: Query = "last_text"
-    opening: str = ""
-    views: Views = "global"
 
 
 def draw_samples(
@@ -159,7 +147,7 @@ def search_heads(
     vlm: AttentiveVLM,
     samples: Sequence[RefSample],
     search: Search,
-    question: Question | None = None,
+    question: Question = AS_IN_PAPER,
 ) -> Iterator[Search]:
     """Look at the samples that `search` has not seen; it is yielded after each.
 
@@ -168,20 +156,11 @@ def search_heads(
     Raises:
         InputError: the first samples all fail.
     """
-    how = question or Question()
     while search.done < len(search.order):
         sample = samples[search.order[search.done]]
         try:
             picture = open_picture(sample.image)
-            looks = look(
-                vlm,
-                picture,
-                sample.text,
-                prompt=how.prompt,
-                query=how.query,
-                opening=how.opening,
-                views=how.views,
-            )
+            looks = look(vlm, picture, sample.text, question)
         except (ImageError, InputError) as error:
             search.skip(str(sample.id), error)
             if search.failed == search.done == _IN_VAIN:

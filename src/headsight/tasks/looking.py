@@ -8,8 +8,10 @@ about one picture shares the prefill of the picture where the model allows it.
 from __future__ import annotations
 
 __all__ = [
+    "AS_IN_PAPER",
     "PROMPT",
     "Looks",
+    "Question",
     "ground_by_heads",
     "ground_each_by_heads",
     "look",
@@ -41,6 +43,37 @@ PROMPT = "{words}."
 """What the model reads by default: the words with a full stop (the paper's form)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """How the model is asked, and what of its attention is looked at."""
+
+    prompt: str = PROMPT
+    """Template, with {words}."""
+    query: Query = "last_text"
+    """The token that looks: the last of the words and what ends them ("last_text", the paper's),
+    the last that the model reads before it answers ("last_prompt"), the last of the answer's
+    `opening` ("answer"), or the mean over all of the words ("mean_text")."""
+    opening: str = ""
+    """How every answer of the model begins, see `headsight.language.dialects.opening`."""
+    views: Views = "global"
+    """The grid of the whole picture ("global", the paper's), or that of its tiles with the whole
+    one added by its share of attention ("merged"), where a model has such."""
+
+    @classmethod
+    def of(cls, heads: HeadSet) -> Question:
+        """The one that the heads were found with."""
+        return cls(
+            prompt=heads.prompt or PROMPT,
+            query=heads.query,
+            opening=heads.opening,
+            views=heads.views,
+        )
+
+
+AS_IN_PAPER = Question()
+"""The words alone, and their last token looks."""
+
+
 @dataclass(frozen=True, eq=False)
 class Looks:
     """Attention of one question to one grid over the picture."""
@@ -65,19 +98,10 @@ class Looks:
 
 
 def look(
-    vlm: AttentiveVLM,
-    picture: Picture,
-    words: str,
-    *,
-    prompt: str = PROMPT,
-    query: Query = "last_text",
-    opening: str = "",
-    views: Views = "global",
+    vlm: AttentiveVLM, picture: Picture, words: str, question: Question = AS_IN_PAPER
 ) -> Looks:
     """Where every attention head looks from one token of the question; see `look_each`."""
-    [looks] = look_each(
-        vlm, picture, [words], prompt=prompt, query=query, opening=opening, views=views
-    )
+    [looks] = look_each(vlm, picture, [words], question)
     return looks
 
 
@@ -85,25 +109,9 @@ def look_each(
     vlm: AttentiveVLM,
     picture: Picture,
     words: Sequence[str],
-    *,
-    prompt: str = PROMPT,
-    query: Query = "last_text",
-    opening: str = "",
-    views: Views = "global",
+    question: Question = AS_IN_PAPER,
 ) -> Iterator[Looks]:
     """Where every attention head looks, for one expression after the other about one picture.
-
-    Args:
-        vlm: the model.
-        picture: where to look.
-        words: what to look for.
-        prompt: template of the question, with {words}.
-        query: the token that looks: the last of the words and what ends them ("last_text", the
-            paper's), the last that the model reads before it answers ("last_prompt"), the last of
-            the answer's `opening` ("answer"), or the mean over all of the words ("mean_text").
-        opening: how every answer of the model begins, see `headsight.language.dialects.opening`.
-        views: the grid of the whole picture ("global", the paper's), or that of its tiles with the
-            whole one added by its share of attention ("merged"), where a model has such.
 
     Raises:
         InputError: no words, or a model whose image tokens have no place in the picture.
@@ -111,21 +119,20 @@ def look_each(
     from headsight.attention.lab import HeadLab
     from headsight.attention.reducers import Rows
 
-    written = opening if query == "answer" else ""
-    questions = [_question(vlm, picture, w, prompt, query, written) for w in words]
-    shared, calls = _calls(vlm, questions)
+    asked = [_asked(vlm, picture, w, question) for w in words]
+    shared, calls = _calls(vlm, asked)
     with HeadLab(vlm.model) as lab:
-        while questions:
-            question, call = questions.pop(0), calls.pop(0)
-            rows = tuple(row if row < 0 else row - shared for row in question.rows)
-            columns = np.concatenate([view.positions for view in question.views])
+        while asked:
+            one, call = asked.pop(0), calls.pop(0)
+            rows = tuple(row if row < 0 else row - shared for row in one.rows)
+            columns = np.concatenate([view.positions for view in one.views])
             kept = lab.capture(call, Rows(rows, columns=tuple(columns.tolist())))
             weights = kept["rows"][0].double().mean(2).cpu().numpy()  # (L, H, cells)
-            yield _looks(weights, question.views, picture.image_wh, views)
+            yield _looks(weights, one.views, picture.image_wh, question.views)
 
 
 @dataclass(frozen=True)
-class _Question:
+class _Asked:
     """One question as the model reads it."""
 
     inputs: dict[str, Any]
@@ -134,18 +141,17 @@ class _Question:
     views: tuple[ImageView | RegionView, ...]
 
 
-def _question(
-    vlm: AttentiveVLM, picture: Picture, words: str, prompt: str, query: Query, written: str
-) -> _Question:
-    expression = clean_expression(words)
-    asked = prompt.replace("{words}", expression)
+def _asked(vlm: AttentiveVLM, picture: Picture, words: str, question: Question) -> _Asked:
+    expression, query = clean_expression(words), question.query
+    asked = question.prompt.replace("{words}", expression)
     rows: tuple[int, ...] = (-1,)
     if query in ("last_text", "mean_text"):
         is_whole = asked.startswith(expression)  # then the full stop belongs to the words
         first, after = vlm.text_span(picture, asked, asked if is_whole else expression)
         rows = tuple(range(first, after)) if query == "mean_text" else (after - 1,)
+    written = question.opening if query == "answer" else ""
     inputs = vlm.prepare(picture, asked, written=written)
-    return _Question(inputs, rows, _views(vlm, picture, asked))
+    return _Asked(inputs, rows, _views(vlm, picture, asked))
 
 
 def view_of(vlm: AttentiveVLM, picture: Picture, asked: str) -> ImageView | RegionView:
@@ -162,7 +168,7 @@ def _views(vlm: AttentiveVLM, picture: Picture, asked: str) -> tuple[ImageView |
     return vlm.views(picture, asked) if regions is None else (regions,)
 
 
-def _calls(vlm: AttentiveVLM, questions: Sequence[_Question]) -> tuple[int, list[dict[str, Any]]]:
+def _calls(vlm: AttentiveVLM, questions: Sequence[_Asked]) -> tuple[int, list[dict[str, Any]]]:
     """What the model is called with for each question, behind so many tokens they share."""
     inputs = [question.inputs for question in questions]
     if len(inputs) < 2:
@@ -217,13 +223,16 @@ def ground_each_by_heads(
         CheckpointError: the heads were found in another model.
         InputError: no words, or a model whose image tokens have no place in the picture.
     """
-    prompt, query, views = heads.prompt or PROMPT, heads.query, heads.views
-    heads.require(model=model_fingerprint(vlm.model), prompt=heads.prompt, query=query, views=views)
-    each = look_each(
-        vlm, picture, words, prompt=prompt, query=query, opening=heads.opening, views=views
+    question = Question.of(heads)
+    heads.require(
+        model=model_fingerprint(vlm.model),
+        prompt=heads.prompt,
+        query=question.query,
+        views=question.views,
     )
+    each = look_each(vlm, picture, words, question)
     return [
-        _place(looks, picture, clean_expression(expression), heads, prompt)
+        _place(looks, picture, clean_expression(expression), heads, question.prompt)
         for looks, expression in zip(each, words, strict=True)
     ]
 

@@ -21,7 +21,7 @@ from headsight.models.grounding import GroundingProcessor, GroundingVLM, Groundi
 from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.models.image_views import ImageView, RegionView
 from headsight.picture import Picture, open_picture
-from headsight.tasks.looking import look
+from headsight.tasks.looking import Question, look
 
 PROMPT = "Where is the red cup?"
 EVA = {
@@ -133,7 +133,7 @@ def test_attention_on_a_token_lies_on_its_box_alone() -> None:
     model, processor = tiny({**HEADGRID, "keep_tokens": 20})
     vlm = GroundingAdapter(model, processor, name="tiny")
     picture = noise((90, 60))
-    before = look(vlm, picture, "the cup", query="last_prompt")
+    before = look(vlm, picture, "the cup", Question(query="last_prompt"))
     view = before.view
     assert isinstance(view, RegionView)
     for token in (0, 7, 19):

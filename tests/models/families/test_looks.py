@@ -11,7 +11,7 @@ import torch
 from headsight.errors import InputError
 from headsight.models.transformers_vlm import TransformersVLM
 from headsight.picture import Picture
-from headsight.tasks.looking import look, look_each
+from headsight.tasks.looking import Question, look, look_each
 
 if TYPE_CHECKING:
     from tiny_vlms.tiny import Tiny
@@ -25,13 +25,14 @@ NOT_SHARED = ("gemma3", "paligemma")
 def test_maps_behind_one_prefill_are_those_of_each_question_alone(
     vlm: TransformersVLM, tiny: Tiny, picture: Picture, case: str, query: Any, views: Any
 ) -> None:
+    question = Question(query=query, views=views)
     if not tiny.has_views:
         with pytest.raises(InputError):
-            look(vlm, picture, "the red cup", query=query, views=views)
+            look(vlm, picture, "the red cup", question)
         return
-    alone = [look(vlm, picture, words, query=query, views=views) for words in WORDS]
+    alone = [look(vlm, picture, words, question) for words in WORDS]
     with Forwards(vlm.model) as forwards:
-        together = list(look_each(vlm, picture, WORDS, query=query, views=views))
+        together = list(look_each(vlm, picture, WORDS, question))
     assert len(together) == len(WORDS)
     for one, other in zip(alone, together, strict=True):
         # fp32 rounding of shares of attention: another order of sums
