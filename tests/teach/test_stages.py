@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 
 from headsight.errors import ConfigError, ResumeError
 from headsight.models.base import load_vlm
-from headsight.teach.plan import Plan, read_plan
+from headsight.teach.merging import check_merge
+from headsight.teach.plan import MergeStage, Plan, read_plan
 from headsight.teach.stages import run_plan
 
 
@@ -118,6 +119,42 @@ def test_the_adapter_on_the_disk_gives_the_folded_model(school: Any, finished: P
     merged = adapted.merge_and_unload().state_dict()
     stored = load_file(finished / "weak" / "model" / "model.safetensors")
     assert all(merged[name].equal(stored[name]) for name in stored)
+
+
+def test_merged_stages_are_taught_further(school: Any, finished: Path) -> None:
+    lora = {"r": 2, "alpha": 4}
+    new = [{"path": str(school.labels), "tasks": ["pose"]}]
+    merges = [
+        {"name": "cosine", "merge": {"method": "layer-cosine", "base": "model", "expert": "pose", "threshold": 1.01}},
+        {"name": "half", "merge": {"method": "task-arithmetic", "base": "model", "expert": "pose", "lambda": 0.5}},
+        {"name": "after", "start": "half", "data": new, "lora": lora, "steps": 1, "batch_size": 2},
+    ]  # fmt: skip
+    stages = yaml.safe_load((finished / "plan.yaml").read_text())["stages"]
+    run_plan(_plan(school, finished, stages=[*stages[:2], *merges]), quiet=True)
+    first, pose, kept, half = (
+        load_file(path / "model.safetensors")
+        for path in (school.model, *(finished / n / "model" for n in ("pose", "cosine", "half")))
+    )
+    assert all(kept[name].equal(first[name]) for name in first)
+    for name in first:
+        torch.testing.assert_close(half[name], (first[name] + pose[name]) / 2)
+    assert (finished / "cosine" / "model" / "merge-report.json").exists()
+    lineage = json.loads((finished / "after" / "lineage.json").read_text())
+    assert list(lineage["parents"]) == ["half"]
+    assert "made from model, pose" in (finished / "half" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("merge", "said"),
+    [
+        ({"method": "layer-cosin"}, "layer-cosine"),
+        ({"method": "layer-cosine", "treshold": 0.9}, "Did you mean 'threshold'"),
+        ({"method": "layer-cosine", "granularity": "word"}, "granularity"),
+    ],
+)
+def test_faults_of_a_merge_are_found_beforehand(merge: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_merge(MergeStage(name="m", merge={"base": "model", "expert": "pose", **merge}))
 
 
 def test_finished_stages_are_not_run_again(school: Any, finished: Path) -> None:

@@ -26,10 +26,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("headsight.cli.merge:merge", "Merge checkpoints without training."),
     "fold": ("headsight.cli.merge:fold", "Put a LoRA adapter into its model's weights."),
     "diff": ("headsight.cli.diff:diff", "Tell how two checkpoints differ."),
+    "reproduce": ("headsight.cli.reproduce:reproduce", "Run a paper's reproduction."),
 }
 """Command words, home of the function, and one line of help."""
 
 _HELP = ("--help", "-h")
+_PASSES_ON = {"reproduce": {"ignore_unknown_options": True}}
+"""Commands that hand options of others on, and how typer is told."""
 _INTERRUPTED = 130
 
 
@@ -109,7 +112,8 @@ def _call(name: str, words: list[str]) -> int:
     home, _, function = COMMANDS[name][0].partition(":")
     command: Callable[..., Any] = getattr(import_module(home), function)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name=name, help=_help_text(command))(command)
+    settings = _PASSES_ON.get(name)
+    app.command(name=name, help=_help_text(command), context_settings=settings)(command)
     try:
         code = app(words, prog_name=f"headsight {name}", standalone_mode=False)
     except typer.Abort as error:

@@ -6,7 +6,7 @@ __all__ = ["Block", "Blocks", "ReadBlocks", "WholeBlocks"]
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -31,6 +31,7 @@ class Block(NamedTuple):
     """Of every other model, in their order."""
 
 
+@runtime_checkable
 class Blocks(Protocol):
     """One tensor in all models; every walk gives the same pieces."""
 

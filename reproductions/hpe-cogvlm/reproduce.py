@@ -1,0 +1,155 @@
+r"""HPE-CogVLM (arXiv 2406.01914) on a small grounding VLM: every row of the table in one run.
+
+    headsight reproduce hpe-cogvlm                  # about 3 hours on two cores; can be stopped
+    headsight reproduce hpe-cogvlm --quick          # 10 minutes: a few steps a stage, to see it run
+
+Renders the scenes, trains M0 (see base.py), runs one plan a seed (see rows.py) and a crop regressor
+of CNN type, and writes results/rows.json and the tables of the README. `--weak` takes weak labels
+of photographs in place of rendered ones: the published table used
+
+    python reproductions/nano/weak_labels.py --data-root DATA --out runs/labels
+    headsight reproduce hpe-cogvlm --weak runs/labels/hardhat_fit.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+from base import make_base
+from crops import crop_row
+from rows import QUICK, Steps, plan_of
+from tables import write_tables
+from testsets import photographs, weakened
+
+from headsight.files import write_atomic
+
+HERE = Path(__file__).parent
+SCENES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "new": (1200, ("--seed", "41", "--size", "384", "--crowds", "0.1", "--portraits", "0.2")),
+    "probe": (
+        150,
+        ("--seed", "42", "--size", "384", "--crowds", "0.1", "--portraits", "0.2",
+         "--split", "heldout"),
+    ),
+    "other": (
+        150,
+        ("--seed", "43", "--size", "480x360", "--people", "1-3", "--crowds", "0", "--portraits",
+         "0.4", "--split", "heldout"),
+    ),
+}  # fmt: skip
+"""Pictures and options of `headsight scenes`; "other" also takes --assets where there are any."""
+
+
+def main() -> None:
+    """Everything that is not there yet, then the tables."""
+    given = arguments()
+    out: Path = given.out
+    out.mkdir(parents=True, exist_ok=True)
+    steps = QUICK if given.quick else Steps()
+    data = render(out, given)
+    data["weak"] = given.weak or weakened(data["new"], out / "weak.jsonl")
+    data |= photographs(out)
+    base = make_base(
+        [data["new"], data["weak"]], out / "base", steps=6 if given.quick else None
+    )
+    plans = [write_plan(seed, base, data, steps, given) for seed in range(given.seeds)]
+    run_all(plans, given.jobs)
+    rows = {path.parent.name: collect(path.parent) for path in plans}
+    for seed in range(given.seeds):
+        rows[str(seed)]["cnn"] = crop_row(seed, data, out / "cnn", quick=given.quick)
+    results = out / "rows.json" if given.quick else HERE / "results" / "rows.json"
+    record = {"schema": "headsight.reproduction/1", "steps": vars(steps), "seeds": rows}
+    write_atomic(results, json.dumps(record, indent=1).encode() + b"\n")
+    write_tables(results, None if given.quick else HERE / "README.md")
+
+
+def arguments() -> argparse.Namespace:
+    """What is to be done."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/hpe-cogvlm"))
+    parser.add_argument("--weak", type=Path, help="weak labels (.jsonl) of photographs")
+    parser.add_argument("--assets", type=Path, help="MakeHuman folder for the other scenes")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds at once")
+    parser.add_argument("--quick", action="store_true", help="a few steps a stage")
+    given = parser.parse_args()
+    if given.quick:
+        given.seeds = min(given.seeds, 1)
+    return given
+
+
+def render(out: Path, given: argparse.Namespace) -> dict[str, Path]:
+    """The scenes, by what they stand for."""
+    folders = {}
+    for name, (number, options) in SCENES.items():
+        folder = out / name
+        count = 24 if given.quick else number
+        assets = ("--assets", str(given.assets)) if given.assets and name == "other" else ()
+        if not (folder / "annotations.json").exists():
+            headsight("scenes", "--n", str(count), "--out", str(folder), "--resume", *options, *assets)
+        folders[name] = folder
+    return folders
+
+
+def write_plan(
+    seed: int, base: Path, data: dict[str, Path], steps: Steps, given: argparse.Namespace
+) -> Path:
+    """The YAML of one seed."""
+    folder = given.out / "seeds" / str(seed)
+    plan = plan_of(
+        seed,
+        base=base,
+        data=data,
+        out=folder,
+        features=given.out / "features",
+        steps=steps,
+        sweep=seed == 0 and not given.quick,
+        limit=6 if given.quick else None,
+    )
+    path = folder / "plan.yaml"
+    write_atomic(path, yaml.safe_dump(plan, sort_keys=False).encode())
+    return path
+
+
+def run_all(plans: Sequence[Path], jobs: int) -> None:
+    """So many plans at once, each in a process of its own on one thread."""
+    with ThreadPoolExecutor(jobs) as pool:
+        for path in plans:
+            pool.submit(headsight, "train", str(path), "--threads", "1").result() if (
+                jobs == 1
+            ) else pool.submit(headsight, "train", str(path), "--threads", "1", "--quiet")
+
+
+def headsight(*words: str) -> None:
+    """Run a command; its messages are shown."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "headsight", *words], check=True, env=environment)
+
+
+def collect(folder: Path) -> dict[str, Any]:
+    """Figures of every skill after every stage, and of the model before all."""
+    files = {"base": folder / "start.json"}
+    files |= {path.parent.name: path for path in sorted(folder.glob("*/after.json"))}
+    found: dict[str, Any] = {}
+    for name, path in files.items():
+        skills = json.loads(path.read_text("utf-8"))["skills"]
+        found[name] = {
+            skill: {**result["figures"], "failures": (result["format"] or {}).get("failures", {})}
+            for skill, result in skills.items()
+        }
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The tables of the README, from results/rows.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headsight.files import write_atomic
+
+ROWS = {
+    "cnn": "CNN on crops (6DRepNet's kind)",
+    "base": "M0: boxes only",
+    "weak": "M1: weak labels",
+    "r0": "M2: direct LoRA, no rehearsal",
+    "r01": "direct LoRA, rehearsal 1 %",
+    "r10": "direct LoRA, rehearsal 10 %",
+    "r25": "direct LoRA, rehearsal 25 %",
+    "arithmetic": "task arithmetic of M0 and M2",
+    "ties": "TIES of M0 and M2",
+    "cosine": "M3: layer-cosine of M0 and M2",
+    "arithmetic+": "task arithmetic, then 25 %",
+    "ties+": "TIES, then 25 %",
+    "cosine+": "M4: layer-cosine, then 25 %",
+}
+SWEEP = {
+    "cosine90": "0.90", "cosine92": "0.92", "cosine": "0.95", "cosine98": "0.98",
+}  # fmt: skip
+SETS = {
+    "probe": "scenes of other people",
+    "other": "scenes rendered otherwise",
+    "aflw": "AFLW2000 sample",
+    "panoptic": "Panoptic sample",
+}
+
+
+def write_tables(results: Path, readme: Path | None) -> None:
+    """Put every table between its markers; without a file they are printed."""
+    record = json.loads(results.read_text("utf-8"))
+    tables = {name: _table(record, name) for name in ("probe", "other")}
+    tables["photographs"] = _photographs(record)
+    tables["sweep"] = _sweep(record)
+    if readme is None:
+        print("\n".join(f"{SETS.get(name, name)}\n\n{table}" for name, table in tables.items()))
+        return
+    text = readme.read_text("utf-8")
+    write_atomic(readme, render(text, tables).encode())
+
+
+def render(text: str, tables: dict[str, str]) -> str:
+    """`text` with the tables between their markers."""
+    for name, table in tables.items():
+        begin, end = f"<!-- headsight:table {name} -->", "<!-- /headsight:table -->"
+        before, found, rest = text.partition(begin)
+        if not found:
+            continue
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n{table}{end}{after}"
+    return text
+
+
+def _table(record: dict[str, Any], where: str) -> str:
+    rows = [
+        "| model | box F1 | box answers not strict | yaw | pitch | roll | MAE | MAE penalised |"
+        " geodesic median | pose answers not strict |",
+        "| --- |" + " ---: |" * 9,
+    ]
+    boxes, pose = f"boxes {where}", f"pose {where}"
+    for name, title in ROWS.items():
+        cells = [
+            _cell(record, name, boxes, "score", digits=2),
+            _cell(record, name, boxes, "strict_invalid", factor=100, unit=" %"),
+            *(_cell(record, name, pose, key) for key in ("yaw", "pitch", "roll", "mae")),
+            _cell(record, name, pose, "mae_penalised"),
+            _cell(record, name, pose, "geodesic_median"),
+            _cell(record, name, pose, "strict_invalid", factor=100, unit=" %"),
+        ]
+        if any(cell != "-" for cell in cells):
+            rows.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join([*rows, ""])
+
+
+def _photographs(record: dict[str, Any]) -> str:
+    rows = ["| model | " + " | ".join(f"{SETS[s]}: MAE penalised" for s in ("aflw", "panoptic")) + " |",
+            "| --- | ---: | ---: |"]  # fmt: skip
+    for name, title in ROWS.items():
+        cells = [_cell(record, name, f"pose {s}", "mae_penalised") for s in ("aflw", "panoptic")]
+        if any(cell != "-" for cell in cells):
+            rows.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join([*rows, ""])
+
+
+def _sweep(record: dict[str, Any]) -> str:
+    rows = [
+        "| threshold | box F1 | MAE penalised | box F1 after 25 % | MAE penalised after 25 % |",
+        "| --- |" + " ---: |" * 4,
+    ]
+    for name, title in SWEEP.items():
+        cells = []
+        for row in (name, f"{name}+"):
+            cells.append(_cell(record, row, "boxes probe", "score", digits=2, first=True))
+            cells.append(_cell(record, row, "pose probe", "mae_penalised", first=True))
+        rows.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join([*rows, ""])
+
+
+def _cell(
+    record: dict[str, Any],
+    row: str,
+    skill: str,
+    key: str,
+    *,
+    factor: float = 1.0,
+    digits: int = 1,
+    unit: str = "",
+    first: bool = False,
+) -> str:
+    """Mean over the seeds, and how far they lie from it."""
+    values = _values(record, row, skill, key)[: 1 if first else None]
+    if not values:
+        return "-"
+    scaled = np.array(values) * factor
+    shown = f"{scaled.mean():.{digits}f}"
+    if len(scaled) > 1:
+        shown += f" ± {scaled.std(ddof=1):.{digits}f}"
+    return shown + unit
+
+
+def _values(record: dict[str, Any], row: str, skill: str, key: str) -> Sequence[float]:
+    found = []
+    for seed in record["seeds"].values():
+        value = seed.get(row, {}).get(skill, {}).get(key)
+        if value is not None and np.isfinite(value):
+            found.append(float(value))
+    return found

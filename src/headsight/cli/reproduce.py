@@ -1,0 +1,60 @@
+"""`headsight reproduce`: run what stands in the repository's folder of reproductions."""
+
+from __future__ import annotations
+
+__all__ = ["reproduce"]
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headsight.errors import InputError
+
+
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Folder below reproductions/.")
+    ] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="OPTIONS", help="The reproduction's own.")
+    ] = None,
+) -> None:
+    """Run a paper's reproduction: recipe, measured table beside the published one.
+
+    Without a name all are listed; what stands behind the name are its own options. The
+    scripts belong to the repository: run this in a clone of it.
+
+    Examples:
+      headsight reproduce
+      headsight reproduce hpe-cogvlm --quick
+      headsight reproduce hpe-cogvlm -- --help
+    """
+    folder = _folder()
+    known = sorted(path.parent.name for path in folder.glob("*/reproduce.py"))
+    if name is None:
+        typer.echo("\n".join(known))
+        return
+    if name not in known:
+        raise InputError(f"No reproduction is called '{name}'. Known: {', '.join(known)}.")
+    script = folder / name / "reproduce.py"
+    finished = subprocess.run([sys.executable, str(script), *(words or ())], check=False)
+    raise typer.Exit(finished.returncode)
+
+
+def _folder() -> Path:
+    """Beside the sources, or in the working folder.
+
+    Raises:
+        InputError: neither is there.
+    """
+    beside = Path(__file__).parents[3] / "reproductions"
+    for folder in (Path("reproductions"), beside):
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        f"There is no folder reproductions here or at {beside}. Clone the repository and run this"
+        " inside it."
+    )
