@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,14 @@ class HeadSample:
     ignore: Float[NDArray[Any], "m 4"] = field(default_factory=lambda: np.zeros((0, 4)))
     """Places where a detection counts neither way."""
     box_kind: str = "head"
-    """`head`; `landmarks`: the box of the facial landmarks, which lies inside the head's;
-    `around`: a wide box in which the head lies."""
+    """`head`; `landmarks`, `face`: the box of the facial landmarks or of the face, which lies
+    inside the head's; `around`: a wide box in which the head lies."""
     words: str | None = None
     """What the boxes are of, where it is not every head."""
+    head_boxes: Float[NDArray[Any], "n 4"] | None = None
+    """Boxes of the whole heads, estimated from the labels, where `boxes` are not of heads."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Labels of the picture that are not used at all, counted by reason."""
 
 
 def read_heads(name: str) -> list[HeadSample]:
