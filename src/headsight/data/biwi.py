@@ -34,7 +34,7 @@ _LARGEST_SKEW = 1e-3
 class _Camera(NamedTuple):
     intrinsics: Float[NDArray[Any], "3 3"]
     rotation: Float[NDArray[Any], "3 3"]
-    translation: Float[NDArray[Any], "3"]  # noqa: F821
+    translation: Float[NDArray[Any], 3]
 
 
 def read_biwi(folder: Path) -> HeadFolder:
@@ -95,9 +95,7 @@ def _read_camera(path: Path) -> _Camera:
             " is not known. Unpack the whole sequence."
         )
     numbers = _numbers(path, 25)
-    return _Camera(
-        numbers[:9].reshape(3, 3), numbers[13:22].reshape(3, 3), numbers[22:25]
-    )
+    return _Camera(numbers[:9].reshape(3, 3), numbers[13:22].reshape(3, 3), numbers[22:25])
 
 
 def _numbers(path: Path, fewest: int) -> NDArray[np.float64]:
@@ -105,7 +103,9 @@ def _numbers(path: Path, fewest: int) -> NDArray[np.float64]:
     try:
         numbers = np.array(words, np.float64)
     except ValueError as error:
-        raise AnnotationError(f"{path} holds more than numbers: {error}. Fetch it again.") from error
+        raise AnnotationError(
+            f"{path} holds more than numbers: {error}. Fetch it again."
+        ) from error
     if len(numbers) < fewest:
         raise AnnotationError(
             f"{path} holds {len(numbers)} numbers, but {fewest} are expected. It is torn or no file"

@@ -58,7 +58,10 @@ def _sample(*, path: Path, number: int, offset: int, pictures: Mapping[str, Path
         line = file.readline()
     try:
         record = json.loads(line)
-        name, people = str(record["ID"]), [p for p in record["gtboxes"] if "hbox" in p or "fbox" in p]
+        name, people = (
+            str(record["ID"]),
+            [p for p in record["gtboxes"] if "hbox" in p or "fbox" in p],
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(
             f"{path} line {number} is torn or no CrowdHuman record: {type(error).__name__} {error}."

@@ -91,17 +91,11 @@ def _encode(text: str, _encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-def _numpy_function(name: str) -> Any:
-    """What numpy itself names in the pickle of an array or a number."""
-    made = np.zeros(1).__reduce__()[0] if name == "_reconstruct" else np.float64(0).__reduce__()[0]
-    return made
-
-
 _SAFE: dict[str, Any] = {
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": np.dtype,
-    "numpy.core.multiarray._reconstruct": _numpy_function("_reconstruct"),
-    "numpy.core.multiarray.scalar": _numpy_function("scalar"),
+    "numpy.core.multiarray._reconstruct": np.zeros(1).__reduce__()[0],
+    "numpy.core.multiarray.scalar": np.float64(0).__reduce__()[0],
     "numpy.core.numeric._frombuffer": lambda data, dtype, shape, order: np.frombuffer(
         data, dtype
     ).reshape(shape, order=order),

@@ -57,8 +57,8 @@ def _records(path: Path) -> Iterator[tuple[str, list[str], int]]:
         count = lines[at + 1].strip() if at + 1 < len(lines) else ""
         if not count.isdigit() or not name.lower().endswith((".jpg", ".jpeg", ".png")):
             raise AnnotationError(
-                f"{path} line {at + 1} is {name[:60]!r} and the next {count[:60]!r}, but the name of"
-                " a picture and the number of its faces are expected. Fetch the file again."
+                f"{path} line {at + 1} is {name[:60]!r} and the next {count[:60]!r}, but the name"
+                " of a picture and the number of its faces are expected. Fetch the file again."
             )
         number = max(int(count), 1)  # a picture without faces has one row of zeros
         yield name, lines[at + 2 : at + 2 + number][: int(count)], at + 1
