@@ -14,6 +14,7 @@ import numpy as np
 from headsight.data.head_folder import HeadFolder, LeftOut
 from headsight.data.head_kinds import KINDS
 from headsight.data.heads import HeadSample
+from headsight.data.pose_mat import BEYOND
 from headsight.data.ref_sample import Problem
 from headsight.errors import HeadsightError
 from headsight.geometry.rotations import matrix_to_ypr
@@ -23,6 +24,7 @@ RADIANS = 3.2
 """No angle of a whole set is beyond this: it is taken to be in radians."""
 FEWEST_POSES = 10
 """Poses that are needed to tell."""
+_COUNTS = ("labelled", "pictures", "heads", "poses")
 _OUTSIDE_PX = 1.0
 """A label may reach so far beyond the border: rounding."""
 
@@ -33,8 +35,8 @@ class Checked:
 
     kind: str
     splits: dict[str, dict[str, int]]
-    """Per split: `pictures`, `heads`, `poses`, and `published_pictures`, `published_heads` where
-    they are known."""
+    """Per split: `labelled` pictures, `pictures` that can be used, their `heads` and `poses`, and
+    `published_labelled`, `published_heads` where they are known."""
     left_out: dict[str, int]
     """Pictures and heads that the protocol of the set leaves out, by reason."""
     warnings: tuple[str, ...]
@@ -51,7 +53,7 @@ class Checked:
     @property
     def usable(self) -> int:
         """Pictures that can be used."""
-        return sum(row["pictures"] for row in self.splits.values())
+        return sum(row["pictures"] for name, row in self.splits.items() if name != "all")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -89,8 +91,9 @@ def check_heads(
         on_picture: called after each.
     """
     tally, left_out, problems = _Tally(), Counter[str](), []
-    for split in found.items:
-        row = tally.splits.setdefault(split, {"pictures": 0, "heads": 0, "poses": 0})
+    for split, items in found.items.items():
+        row = {"labelled": len(items), "pictures": 0, "heads": 0, "poses": 0}
+        tally.splits[split] = row
         for item in found.only(split):
             on_picture()
             if isinstance(item, LeftOut):
@@ -106,7 +109,7 @@ def check_heads(
         found.kind,
         tally.splits,
         dict(left_out),
-        tuple(_warnings(found, tally)),
+        tuple(_warnings(found, tally, left_out)),
         tuple(problems),
         (*found.notes, *_notes(tally.splits)),
     )
@@ -137,8 +140,13 @@ def _look(sample: HeadSample, tally: _Tally, row: dict[str, int], *, decode: boo
     return None
 
 
-def _warnings(found: HeadFolder, tally: _Tally) -> list[str]:
+def _warnings(found: HeadFolder, tally: _Tally, left_out: Counter[str]) -> list[str]:
     warnings = []
+    if (beyond := left_out[BEYOND]) * 2 > len(found):
+        warnings.append(
+            f"{beyond} of {len(found)} pictures have {BEYOND}: Pose_Para looks like degrees, but"
+            " radians are expected. Convert it with numpy.deg2rad."
+        )
     if tally.poses >= FEWEST_POSES and tally.largest_deg <= RADIANS:
         warnings.append(
             f"The angles look like radians: of {tally.poses} poses none is beyond"
@@ -158,19 +166,22 @@ def _add_published(found: HeadFolder, splits: dict[str, dict[str, int]]) -> None
     kind = KINDS[found.kind]
     for name, row in splits.items():
         if name in kind.pictures:
-            row["published_pictures"] = kind.pictures[name]
+            row["published_labelled"] = kind.pictures[name]
         if name in kind.heads:
             row["published_heads"] = kind.heads[name]
-    if "all" in kind.pictures and splits:
-        whole = {k: sum(r[k] for r in splits.values()) for k in ("pictures", "heads", "poses")}
-        splits["all"] = {**whole, "published_pictures": kind.pictures["all"]}
+    if "all" in kind.pictures and len(splits) == 1:
+        next(iter(splits.values()))["published_labelled"] = kind.pictures["all"]
+    elif "all" in kind.pictures:
+        whole = {k: sum(r[k] for r in splits.values()) for k in _COUNTS}
+        splits["all"] = {**whole, "published_labelled": kind.pictures["all"]}
 
 
 def _notes(splits: dict[str, dict[str, int]]) -> list[str]:
+    words = {"labelled": "labelled pictures", "heads": "heads"}
     return [
-        f"{name}: {row[what]} {what}, published {row[f'published_{what}']}; figures on a part"
-        " cannot be compared with published ones."
+        f"{name}: {row[what]} {words[what]}, but {row[f'published_{what}']} are published; figures"
+        " on a part cannot be compared with published ones."
         for name, row in splits.items()
-        for what in ("pictures", "heads")
+        for what in words
         if row.get(f"published_{what}", row[what]) != row[what]
     ]

@@ -6,7 +6,16 @@ does not grow and one bad file is a problem of its own, not the end.
 
 from __future__ import annotations
 
-__all__ = ["Found", "HeadFolder", "LeftOut", "find_pictures", "label_files", "picture_index"]
+__all__ = [
+    "Found",
+    "HeadFolder",
+    "Item",
+    "LeftOut",
+    "find_pictures",
+    "label_files",
+    "picture_index",
+    "read_item",
+]
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +61,7 @@ class HeadFolder:
         """Every picture: its sample, why it is left out, or what is wrong with it."""
         for items in self.items.values():
             for key, make in items:
-                yield _read(key, make)
+                yield read_item(key, make)
 
     def only(self, split: str | None) -> HeadFolder:
         """The pictures of one split; of all with None or `all`.
@@ -86,7 +95,8 @@ class HeadFolder:
         return samples
 
 
-def _read(key: str, make: Callable[[], HeadSample | LeftOut]) -> Found:
+def read_item(key: str, make: Callable[[], HeadSample | LeftOut]) -> Found:
+    """The picture of one item, why it is left out, or what is wrong with it; never raises."""
     try:
         return make()
     except HeadsightError as error:

@@ -52,7 +52,10 @@ class HeadSample:
 
 
 def read_heads(name: str) -> list[HeadSample]:
-    """The pictures of a named set, a COCO file with head boxes, or a `headsight scenes` folder.
+    """The pictures of a named set, a COCO file with head boxes, or a folder.
+
+    A folder is one of `headsight scenes`, or a data set in its published layout (`KINDS` of
+    `headsight.data.head_kinds`), of which the `val` or `validation` part is read where it has one.
 
     Raises:
         InputError: no such set, file or folder.
@@ -69,6 +72,8 @@ def read_heads(name: str) -> list[HeadSample]:
                 " Fetch it again."
             ) from error
     if path.is_dir():
+        if not (path / "annotations.json").is_file():
+            return _published(path)
         path = path / "annotations.json"
     if path.is_file():
         return read_coco(path)
@@ -76,6 +81,13 @@ def read_heads(name: str) -> list[HeadSample]:
         f"'{name}' is no data set, file or folder. Known sets: {', '.join(READERS)}; or pass a COCO"
         " file, or a folder with annotations.json."
     )
+
+
+def _published(folder: Path) -> list[HeadSample]:
+    from headsight.data.head_kinds import open_heads  # whose readers make samples
+
+    found = open_heads(folder)
+    return found.only(next((s for s in ("val", "validation") if s in found.items), None)).samples()
 
 
 def data_folder(name: str) -> Path:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MOST_DEG", "read_300w_lp", "read_aflw2000"]
+__all__ = ["BEYOND", "MOST_DEG", "read_300w_lp", "read_aflw2000"]
 
 import warnings
 from functools import partial
@@ -26,6 +26,8 @@ from headsight.geometry.rotations import ypr_from, ypr_to_matrix
 
 MOST_DEG = 99.0
 """The usual protocol leaves out heads with a larger yaw, pitch or roll."""
+BEYOND = f"an angle beyond {MOST_DEG:.0f} degrees"
+"""Why such a picture is left out."""
 REFERENCE_LANDMARKS = (17, 21, 26, 22, 45, 42, 39, 36, 35, 31, 54, 48, 57, 8)
 """Which of the 68 landmarks are the 14 points of the reference head."""
 HEAD_HALF_AXES, HEAD_CENTRE = (10.0, 12.5, 12.0), (0.0, 5.0, -3.0)
@@ -73,7 +75,7 @@ def _sample(path: Path, *, root: Path) -> HeadSample | LeftOut:
         )
     ypr = np.rad2deg(pose[[1, 0, 2]])
     if np.abs(ypr).max() > MOST_DEG:
-        return LeftOut(str(path.relative_to(root)), f"an angle beyond {MOST_DEG:.0f} degrees")
+        return LeftOut(str(path.relative_to(root)), BEYOND)
     image = _picture(path)
     wh = picture_wh(image)
     rotation = np.asarray(ypr_to_matrix(ypr_from(ypr, "300wlp")))
