@@ -114,9 +114,9 @@ def _sample(row: _Row, *, table: Path, pictures: Mapping[str, Path]) -> HeadSamp
     is_seen = np.array(row.occlusion, np.float64) < MOST_OCCLUDED
     faces = row.faces[is_seen][:, list(FACE_POINTS)]
     boxes, rotations, faults = label_faces(faces, intrinsics_of(row.name, wh), wh)
-    counts = Counter(f for f in faults.tolist() if f)
+    counts = Counter(f for f in faults if f)
     counts.update({"hidden": int((~is_seen).sum())})
-    is_good = faults == ""
+    is_good = np.array([not f for f in faults], bool)
     if not is_good.any():
         return LeftOut(row.name, "no head that can be labelled")
     return HeadSample(

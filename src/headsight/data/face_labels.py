@@ -29,7 +29,7 @@ def label_faces(
     camera_rotation: Float[Array, "3 3"] | None = None,
     camera_translation: Float[Array, 3] | None = None,
     distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0),
-) -> tuple[Float[Array, "n 4"], Float[Array, "n 3 3"], NDArray[np.str_]]:
+) -> tuple[Float[Array, "n 4"], Float[Array, "n 3 3"], list[str]]:
     """Box, rotation and fault of each of n heads given by the first m reference points in 3D.
 
     The fault is empty where the label can be used; else `no fit`, `no triple` (no yaw, pitch and
@@ -50,4 +50,4 @@ def label_faces(
     faults[~np.asarray(is_usable)] = "no box"
     faults[np.asarray(flags.upside_down)] = "no triple"
     faults[~np.isfinite(rotations).all((-1, -2))] = "no fit"
-    return np.asarray(boxes), rotations, faults
+    return np.asarray(boxes), rotations, faults.tolist()

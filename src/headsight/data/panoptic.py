@@ -140,8 +140,8 @@ def _sample(image: Path, *, labels: Path, cameras: dict[str, _Camera]) -> HeadSa
         camera_translation=camera.translation,
         distortion=camera.distortion,
     )
-    is_good = faults == ""
-    if np.isin(faults, ("no fit", "no triple")).any():
+    is_good = np.array([not f for f in faults], bool)
+    if {"no fit", "no triple"} & set(faults):
         return LeftOut(image.stem, "a face that cannot be labelled")
     if not is_good.any():
         return LeftOut(image.stem, "no head in the picture")

@@ -46,7 +46,7 @@ def read_wider_face(folder: Path) -> HeadFolder:
 
 
 def _records(path: Path) -> Iterator[tuple[str, list[str], int]]:
-    """Name of a picture, its rows, and the line where it begins."""
+    """Name of a picture, its number of faces and their rows, and the line where it begins."""
     lines = path.read_text("utf-8").splitlines()
     at = 0
     while at < len(lines):
@@ -61,7 +61,7 @@ def _records(path: Path) -> Iterator[tuple[str, list[str], int]]:
                 " of a picture and the number of its faces are expected. Fetch the file again."
             )
         number = max(int(count), 1)  # a picture without faces has one row of zeros
-        yield name, lines[at + 2 : at + 2 + number][: int(count)], at + 1
+        yield name, lines[at + 1 : at + 2 + int(count)], at + 1
         at += 2 + number
 
 
@@ -72,7 +72,14 @@ def _sample(*, path: Path, image: Path, rows: list[str], line: int) -> HeadSampl
             " wider_face_split."
         )
     wh = picture_wh(image)
-    table: NDArray[Any] = np.array([r.split()[:10] for r in rows], np.float64).reshape(-1, 10)
+    count, faces_of = int(rows[0]), [r.split()[:10] for r in rows[1:]]
+    try:
+        table: NDArray[Any] = np.array(faces_of, np.float64).reshape(count, 10)
+    except ValueError as error:
+        raise AnnotationError(
+            f"{path} line {line}: {image.name} should have {count} faces, each a row of 10 numbers,"
+            f" but {len(faces_of)} rows were read ({error}). Fetch the file again."
+        ) from error
     boxes = np.asarray(clip_boxes(xywh_to_xyxy(table[:, :4]), wh))
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     is_valid = has_area & (table[:, _INVALID] == 0)
