@@ -23,9 +23,9 @@ class HeadFilter:
 
     input_px: int = 490
     """Side of the square that the model sees (CogVLM: 490)."""
-    min_box_px: float = 7.0
+    min_box_px: int | float = 7.0
     """Shortest side of a head on that square; 7 is half a patch of CogVLM."""
-    min_pose_px: float = 14.0
+    min_pose_px: int | float = 14.0
     """Shortest side of a head whose pose is asked for, on that square; 14 is one patch."""
     most_heads: int = 20
     """Heads in one answer; the largest are kept."""

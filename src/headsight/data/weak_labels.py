@@ -58,8 +58,8 @@ def weak_pose_labels(
     samples: Iterable[HeadSample],
     teacher: Teacher,
     *,
-    agree_deg: float = AGREE_DEG,
-    weight: float = WEIGHT,
+    agree_deg: int | float = AGREE_DEG,
+    weight: int | float = WEIGHT,
     rules: HeadFilter | None = None,
 ) -> Iterator[WeakLabels]:
     """`weak_pose_label` of each sample, one after the other."""
@@ -71,8 +71,8 @@ def weak_pose_label(
     sample: HeadSample,
     teacher: Teacher,
     *,
-    agree_deg: float = AGREE_DEG,
-    weight: float = WEIGHT,
+    agree_deg: int | float = AGREE_DEG,
+    weight: int | float = WEIGHT,
     rules: HeadFilter | None = None,
 ) -> WeakLabels:
     """The poses that a teacher tells of the heads without one, where two looks agree.

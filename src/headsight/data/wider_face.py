@@ -19,7 +19,10 @@ from headsight.errors import AnnotationError
 from headsight.geometry.boxes import clip_boxes, grow_boxes, xywh_to_xyxy
 
 FACE_TO_HEAD = (-0.148, -0.288, 0.148, 0.02)
-"""What a whole head has more than a face box of this set, in widths and heights of the face."""
+"""What a whole head has more than a face box, in widths and heights of the face.
+
+Found for the boxes of a detector that learned from this set, not on the set itself.
+"""
 _SPLITS = ("train", "val", "test")
 _INVALID = 7
 """Column of `invalid`: a face too small or too blurred to be judged."""
