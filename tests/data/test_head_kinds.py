@@ -89,6 +89,11 @@ def test_a_folder_can_be_evaluated_on_and_val_is_taken(made_set: Callable[[str],
     assert sample.image.stem == "1000000002"
 
 
+def test_an_unknown_folder_cannot_be_evaluated_on(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no annotations.json and is no published.*biwi"):
+        read_heads(str(tmp_path))
+
+
 def test_what_is_no_set(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no folder"):
         open_heads(tmp_path / "nowhere")

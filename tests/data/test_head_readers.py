@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from head_sets import KNOWN_LABELS, agora_joints, face_landmarks, pickled_table, save_mat
+from head_sets import (
+    KNOWN_LABELS,
+    agora_joints,
+    face_landmarks,
+    pickled_table,
+    posed_points,
+    save_mat,
+)
 
 from headsight.data.agora import intrinsics_of, read_agora
 from headsight.data.biwi import read_biwi
@@ -21,6 +29,7 @@ from headsight.data.pose_mat import read_300w_lp, read_aflw2000
 from headsight.data.ref_sample import Problem
 from headsight.data.wider_face import read_wider_face
 from headsight.errors import AnnotationError
+from headsight.geometry.head_fit import fit_head, helmet_box
 from headsight.geometry.rotations import matrix_to_ypr
 
 
@@ -168,6 +177,26 @@ def edit_json(path: Path, change: Callable[[Any], object]) -> None:
     whole = json.loads(path.read_text())
     change(whole)
     path.write_text(json.dumps(whole))
+
+
+def test_distortion_of_panoptic_is_read_in_opencvs_order(
+    made_set: Callable[[str], Path],
+) -> None:
+    """k1, k2, p1, p2, k3, each so large and different that another order gives another box."""
+    coefficients = (3.0, 90.0, 0.5, -0.2, 4000.0)
+    folder = made_set("panoptic")
+    path = folder / "171026_pose3" / "calibration_171026_pose3.json"
+    edit_json(path, lambda w: w["cameras"][1].update(distCoef=list(coefficients)))
+    found = read_panoptic(folder).samples()[1].boxes
+    angles, place, _ = KNOWN_LABELS[1]
+    fit = fit_head(posed_points(angles, place))
+    k = np.array([[1400.0, 0, 640], [0, 1400, 360], [0, 0, 1]])
+    boxes = {
+        order: helmet_box(fit, k, (1280, 720), distortion=order)[0].tolist()
+        for order in permutations(coefficients)
+    }
+    np.testing.assert_array_equal(found[0], boxes[coefficients])
+    assert sum(box == boxes[coefficients] for box in boxes.values()) == 1
 
 
 def test_a_frame_with_an_unlabelled_face_is_left_out(made_set: Callable[[str], Path]) -> None:

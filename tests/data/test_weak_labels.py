@@ -43,7 +43,7 @@ def test_a_teacher_that_is_fooled_by_the_mirror_is_not_believed(tmp_path: Path) 
     kept = weak_pose_label(head, always(7, 0, 0))
     np.testing.assert_allclose(matrix_to_ypr(kept.sample.rotations)[0], [[7, 0, 0]], atol=1e-9)
     assert kept.weights.tolist() == [0.5]
-    assert kept.counts == {"small": 0, "kept": 1, "disagreed": 0, "unread": 0}
+    assert kept.counts == {"known": 0, "small": 0, "kept": 1, "disagreed": 0, "unread": 0}
     dropped = weak_pose_label(head, always(8, 0, 0))
     assert np.isnan(dropped.sample.rotations).all()
     assert dropped.weights.tolist() == [0.0]
@@ -83,7 +83,7 @@ def test_small_heads_are_not_asked_about_and_known_poses_stay(tmp_path: Path) ->
     result = weak_pose_label(sample(tmp_path, *boxes, poses=poses), teacher)
     assert asked == [1, 1]  # one box, in two pictures
     assert result.weights.tolist() == [0.0, 0.5, 1.0]  # 6 px are no head to learn from at all
-    assert result.counts == {"small": 1, "kept": 1, "disagreed": 0, "unread": 0}
+    assert result.counts == {"known": 1, "small": 1, "kept": 1, "disagreed": 0, "unread": 0}
     assert len(result.sample.ignore) == 1
 
 
@@ -96,7 +96,7 @@ def test_what_the_teacher_cannot_tell_is_unread(tmp_path: Path) -> None:
         return answer
 
     result = weak_pose_label(head, teacher)
-    assert result.counts == {"small": 0, "kept": 1, "disagreed": 0, "unread": 1}
+    assert result.counts == {"known": 0, "small": 0, "kept": 1, "disagreed": 0, "unread": 1}
     assert result.weights.tolist() == [0.0, 0.5]
 
 

@@ -143,6 +143,8 @@ def make_300w_lp(folder: Path) -> None:
 
     (folder / "landmarks" / "AFW").mkdir(parents=True)
     savemat(folder / "landmarks" / "AFW" / f"{name}_pts.mat", {"pts_2d": landmarks})
+    (folder / "Code").mkdir()
+    savemat(folder / "Code" / "Model_Exp.mat", {"mu_exp": landmarks})
 
 
 def posed_points(

@@ -62,8 +62,8 @@ def check(
     from headsight.data.folder_check import check_heads
     from headsight.data.head_kinds import open_heads
 
-    found = open_heads(folder, kind, split=split)
     with _progress(quiet) as (begin, advance):
+        found = open_heads(folder, kind, split=split)
         begin(len(found))
         result = check_heads(found, decode=decode, on_picture=advance)
     if as_json:
@@ -139,6 +139,10 @@ def convert(
         int | None,
         typer.Option("--most-heads", min=1, help="Ignore all but so many largest heads."),
     ] = None,
+    as_seen: Annotated[
+        bool,
+        typer.Option("--as-seen", help="Turn poses from the camera's axes to the line of sight."),
+    ] = False,
     overwrite: Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -150,16 +154,18 @@ def convert(
 
     Examples:
       headsight data convert 300w_lp 300W_LP/ --out 300w_lp.jsonl
+      headsight data convert agora_hpe AGORA-HPE/ --as-seen --out agora.jsonl
       headsight data convert crowdhuman CrowdHuman/ --split train --out heads.jsonl --most-heads 20
     """
+    from headsight.data.as_seen import poses_as_seen
     from headsight.data.head_kinds import open_heads
     from headsight.data.label_lines import convert_heads
 
-    found = open_heads(folder, None if kind == "auto" else kind, split=split)
     with _progress(quiet) as (begin, advance):
+        found = open_heads(folder, None if kind == "auto" else kind, split=split)
         begin(len(found))
         done = convert_heads(
-            found,
+            poses_as_seen(found) if as_seen else found,
             out,
             rules=_rules(input_px, min_box_px, most_heads),
             overwrite=overwrite,

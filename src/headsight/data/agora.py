@@ -103,7 +103,7 @@ def _faces(joints: Sequence[Any], path: Path, name: str) -> Float[NDArray[Any], 
 
 def _sample(row: _Row, *, table: Path, pictures: Mapping[str, Path]) -> HeadSample | LeftOut:
     stem = Path(row.name).stem
-    names = (stem, f"{stem}_1280x720", stem.removesuffix("_1280x720"))
+    names = (f"{stem}_1280x720", stem, stem.removesuffix("_1280x720"))  # AGORA-HPE has the small
     image = next((pictures[n] for n in names if n in pictures), None)
     if image is None:
         raise AnnotationError(
@@ -113,7 +113,8 @@ def _sample(row: _Row, *, table: Path, pictures: Mapping[str, Path]) -> HeadSamp
     wh = picture_wh(image)
     is_seen = np.array(row.occlusion, np.float64) < MOST_OCCLUDED
     faces = row.faces[is_seen][:, list(FACE_POINTS)]
-    boxes, rotations, faults = label_faces(faces, intrinsics_of(row.name, wh), wh)
+    intrinsics = intrinsics_of(row.name, wh)
+    boxes, rotations, faults = label_faces(faces, intrinsics, wh)
     counts = Counter(f for f in faults if f)
     counts.update({"hidden": int((~is_seen).sum())})
     is_good = np.array([not f for f in faults], bool)
@@ -125,5 +126,6 @@ def _sample(row: _Row, *, table: Path, pictures: Mapping[str, Path]) -> HeadSamp
         boxes[is_good],
         rotations[is_good],
         box_kind="around",
+        intrinsics=intrinsics,
         left_out={k: n for k, n in counts.items() if n},
     )

@@ -72,6 +72,7 @@ def _sample(path: Path) -> HeadSample:
         np.asarray(clip_boxes(box, wh)),
         np.asarray(convert(rotation, "biwi"))[None],
         box_kind="around",
+        intrinsics=camera.intrinsics,
     )
 
 

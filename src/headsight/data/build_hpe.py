@@ -1,7 +1,7 @@
 """AGORA-HPE and CMU-HPE from the raw sets: which pictures, their names, and the COCO files.
 
-As DirectMHP (arXiv:2302.01110) made them, with two differences: a picture keeps the ending of its
-format (theirs are PNG files named .jpg), and face points in 2D are not written.
+As DirectMHP (arXiv:2302.01110) made them, with these differences: a picture keeps the ending of its
+format (theirs are PNG files named .jpg), face points in 2D are not written, and the camera is.
 """
 
 from __future__ import annotations
@@ -223,6 +223,7 @@ def _add(rows: _Split, sample: HeadSample, number: int, folder: Path) -> None:
             "width": width,
             "height": height,
             "source": sample.image.name,
+            "intrinsics": None if sample.intrinsics is None else sample.intrinsics.tolist(),
         }
     )
     rows.annotations.extend(_annotations(sample, number))

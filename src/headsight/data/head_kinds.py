@@ -31,6 +31,8 @@ class Kind:
     sign: tuple[str, ...]
     """Patterns of files below the folder, any of which tells the set."""
     has_poses: bool = True
+    is_as_seen: bool = False
+    """Poses are relative to the line of sight already, not to the axes of the camera."""
     pictures: Mapping[str, int] = field(default_factory=dict)
     """Published number of labelled pictures by split; `all` where it is of the whole set."""
     heads: Mapping[str, int] = field(default_factory=dict)
@@ -79,10 +81,17 @@ KINDS: dict[str, Kind] = {
     "aflw2000": Kind(
         title="AFLW2000-3D",
         read=read_aflw2000,
+        is_as_seen=True,
         sign=("image[0-9][0-9][0-9][0-9][0-9].mat",),
         pictures={"all": 2_000},
     ),
-    "300w_lp": Kind(title="300W-LP", read=read_300w_lp, sign=("*.mat",), pictures={"all": 122_450}),
+    "300w_lp": Kind(
+        title="300W-LP",
+        read=read_300w_lp,
+        is_as_seen=True,
+        sign=("*.mat",),
+        pictures={"all": 122_450},
+    ),
 }
 """By name; a folder is of the first kind whose sign it holds."""
 

@@ -47,6 +47,8 @@ class HeadSample:
     """What the boxes are of, where it is not every head."""
     head_boxes: Float[NDArray[Any], "n 4"] | None = None
     """Boxes of the whole heads, estimated from the labels, where `boxes` are not of heads."""
+    intrinsics: Float[NDArray[Any], "3 3"] | None = None
+    """Camera matrix in px, where it is known."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Labels of the picture that are not used at all, counted by reason."""
 
@@ -84,9 +86,16 @@ def read_heads(name: str) -> list[HeadSample]:
 
 
 def _published(folder: Path) -> list[HeadSample]:
-    from headsight.data.head_kinds import open_heads  # whose readers make samples
+    from headsight.data.head_kinds import KINDS, find_kind, open_heads
 
-    found = open_heads(folder)
+    try:
+        kind = find_kind(folder)
+    except InputError as error:
+        raise InputError(
+            f"{folder} has no annotations.json and is no published data set of heads"
+            f" ({', '.join(KINDS)}). Check the folder; docs/data.md tells what each one holds."
+        ) from error
+    found = open_heads(folder, kind)
     return found.only(next((s for s in ("val", "validation") if s in found.items), None)).samples()
 
 

@@ -85,6 +85,7 @@ def _sample(
         )
     boxes = np.array([h["bbox"] for h in heads], np.float64).reshape(-1, 4)
     pyr = np.array([h["euler_angles"] for h in heads], np.float64).reshape(-1, 3)
+    camera = image.get("intrinsics")  # of sets that headsight built
     if not (np.isfinite(boxes).all() and np.isfinite(pyr).all()):
         raise AnnotationError(f"{image['file_name']} has a box or an angle that is no number.")
     return HeadSample(
@@ -93,4 +94,5 @@ def _sample(
         np.asarray(xywh_to_xyxy(boxes)),
         np.asarray(ypr_to_matrix(ypr_from(pyr[:, [1, 0, 2]], "agora_hpe"))),
         box_kind="around",
+        intrinsics=None if camera is None else np.array(camera, np.float64).reshape(3, 3),
     )

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from headsight.data.face_labels import label_faces
-from headsight.data.head_folder import HeadFolder, Item, LeftOut, find_pictures, label_files
+from headsight.data.head_folder import HeadFolder, Item, LeftOut, find_pictures
 from headsight.data.heads import HeadSample
 from headsight.data.ref_sample import picture_wh
 from headsight.errors import AnnotationError
@@ -81,8 +81,13 @@ def _split(sequence: str) -> str:
 
 def _items(sequence: Path) -> list[Item]:
     """The frames of one sequence, camera after camera."""
-    [path, *_] = label_files(sequence, "calibration_*.json", "the calibration of the cameras")
-    cameras = _read_cameras(path)
+    calibrations = sorted(sequence.glob("calibration_*.json"))
+    if not calibrations:
+        raise AnnotationError(
+            f"{sequence} holds no calibration_*.json, without which no camera is known. Fetch"
+            f" calibration_{sequence.name}.json of the set."
+        )
+    cameras = _read_cameras(calibrations[0])
     labels = {int(p.stem[-8:]): p for p in (sequence / "hdFace3d").glob("faceRecon3D_hd*.json")}
     pictures = list(find_pictures(sequence / "hdImgs"))
     if not pictures:
@@ -147,7 +152,13 @@ def _sample(image: Path, *, labels: Path, cameras: dict[str, _Camera]) -> HeadSa
         return LeftOut(image.stem, "no head in the picture")
     left_out = {"no box": int((~is_good).sum())} if not is_good.all() else {}
     return HeadSample(
-        image, wh, boxes[is_good], rotations[is_good], box_kind="around", left_out=left_out
+        image,
+        wh,
+        boxes[is_good],
+        rotations[is_good],
+        box_kind="around",
+        intrinsics=camera.intrinsics,
+        left_out=left_out,
     )
 
 

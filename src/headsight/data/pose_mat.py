@@ -28,6 +28,8 @@ MOST_DEG = 99.0
 """The usual protocol leaves out heads with a larger yaw, pitch or roll."""
 BEYOND = f"an angle beyond {MOST_DEG:.0f} degrees"
 """Why such a picture is left out."""
+_NO_PORTRAITS = {"Code", "landmarks"}
+"""Folders of the set whose .mat files are of something else."""
 REFERENCE_LANDMARKS = (17, 21, 26, 22, 45, 42, 39, 36, 35, 31, 54, 48, 57, 8)
 """Which of the 68 landmarks are the 14 points of the reference head."""
 HEAD_HALF_AXES, HEAD_CENTRE = (10.0, 12.5, 12.0), (0.0, 5.0, -3.0)
@@ -57,7 +59,7 @@ def read_300w_lp(folder: Path) -> HeadFolder:
     paths = label_files(folder, "*.mat", "AFW/AFW_134212_1_0.mat beside its .jpg and so on")
     items: dict[str, list[Item]] = {}
     for path in paths:
-        if "landmarks" in path.relative_to(folder).parts or path.stem.endswith("_pts"):
+        if _NO_PORTRAITS & set(path.relative_to(folder).parts) or path.stem.endswith("_pts"):
             continue
         key = f"{path.parent.name}/{path.stem}"
         items.setdefault(path.parent.name, []).append((key, partial(_sample, path, root=folder)))

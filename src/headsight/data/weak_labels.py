@@ -41,8 +41,8 @@ class WeakLabels:
     weights: Float[Array, " n"]
     """Trust in each pose: 1 where it was known before, `weight` where the teacher told it, 0."""
     counts: Mapping[str, int]
-    """Heads whose pose is `kept`, on which the two looks `disagreed`, that the teacher left
-    `unread`, or that were too `small` to ask about."""
+    """Heads whose pose was `known`, is `kept`, on which the two looks `disagreed`, that the
+    teacher left `unread`, or that were too `small` to ask about."""
 
     def record(self, *, beside: Path, source: str = "teacher") -> dict[str, Any]:
         """The line of a label file (see `headsight.train.labels`)."""
@@ -101,7 +101,7 @@ def weak_pose_label(
     is_known = np.isfinite(kept.rotations).all((-1, -2))
     is_large = shorter_sides(boxes, kept.image_wh, rules.input_px) >= rules.min_pose_px
     asked = np.flatnonzero(~is_known & is_large)
-    counts = Counter({"small": int((~is_known & ~is_large).sum())})
+    counts = Counter({"known": int(is_known.sum()), "small": int((~is_known & ~is_large).sum())})
     rotations = np.array(kept.rotations, np.float64)
     if len(asked):
         first, angle = _look_twice(sample.image, boxes[asked], teacher)
