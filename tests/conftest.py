@@ -153,3 +153,18 @@ def sam_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         size={"longest_edge": 32}, pad_size={"height": 32, "width": 32}
     ).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def made_set(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a small data set of a kind, in a folder of its name."""
+
+    from head_sets import MAKERS
+
+    def make(kind: str) -> Path:
+        folder = tmp_path / kind
+        folder.mkdir()
+        MAKERS[kind](folder)
+        return folder
+
+    return make

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from headsight.errors import InputError, require
+from headsight.geometry.boxes import clip_boxes, grow_boxes
 from headsight.geometry.nms import nms
 from peers.inputs import Array, peers_folder, square_crop
 
@@ -45,9 +46,7 @@ def is_there() -> bool:
 def heads(image: Image.Image) -> tuple[Array, Array]:
     """Boxes (n, 4) of whole heads, cut at the border, and scores (n,)."""
     boxes, scores = faces(image)
-    wh = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    grown = boxes + wh * np.array(HEAD_OF_FACE)
-    return np.asarray(grown.clip(0, np.tile(np.array(image.size, np.float64), 2))), scores
+    return np.asarray(clip_boxes(grow_boxes(boxes, HEAD_OF_FACE), image.size)), scores
 
 
 def confirm(image: Image.Image, head: Array) -> float:

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from headsight.data.wider_face import FACE_TO_HEAD
+from headsight.geometry.boxes import clip_boxes, grow_boxes
 from headsight.geometry.nms import nms
 from peers.inputs import Array, pixels, session
 
@@ -19,8 +21,8 @@ _FILE = "ultra_light_face/version-RFB-320.onnx"
 _WH = (320, 240)
 _TILE = 0.6
 _EDGE = 2.0
-HEAD_OF_FACE = (-0.148, -0.288, 0.148, 0.02)
-"""What a whole head has more than the face box, in widths and heights of the face."""
+HEAD_OF_FACE = FACE_TO_HEAD
+"""Its boxes are like those of WIDER FACE, from which it learned."""
 
 
 def heads(
@@ -33,9 +35,7 @@ def heads(
 
 def head_boxes(faces: Array, image_wh: tuple[int, int]) -> Array:
     """Whole heads of face boxes, cut at the border of the picture."""
-    wh = np.tile(faces[:, 2:] - faces[:, :2], 2)
-    grown = faces + wh * np.array(HEAD_OF_FACE)
-    return np.asarray(grown.clip(0, np.tile(np.array(image_wh, np.float64), 2)))
+    return np.asarray(clip_boxes(grow_boxes(faces, HEAD_OF_FACE), image_wh))
 
 
 def faces(

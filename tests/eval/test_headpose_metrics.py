@@ -62,6 +62,8 @@ def test_two_names_of_one_rotation_have_no_error() -> None:
     metrics = headpose_metrics(matrices((10, 170, 170)), matrices((170, -10, -10)))["full"]
     assert metrics["mae"] == pytest.approx(0, abs=1e-9)
     assert metrics["geodesic_mean"] == pytest.approx(0, abs=1e-6)
+    naive = angle_errors_deg(np.array([[10.0, 170, 170]]), np.array([[170.0, -10, -10]]))
+    assert naive.mean() == pytest.approx(173.333333, abs=1e-6)  # of the bare numbers
 
 
 def test_gimbal_makes_angles_lie() -> None:

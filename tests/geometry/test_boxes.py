@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headsight.errors import InputError
-from headsight.geometry.boxes import box_area, box_iou, clip_boxes, xywh_to_xyxy, xyxy_to_xywh
+from headsight.geometry.boxes import (
+    box_area,
+    box_iou,
+    clip_boxes,
+    grow_boxes,
+    xywh_to_xyxy,
+    xyxy_to_xywh,
+)
 from headsight.geometry.nms import nms
 
 LIBRARIES: dict[str, Callable[[Any], Any]] = {
@@ -49,6 +56,12 @@ def test_clip(array: Any) -> None:
     boxes = array([[-5, -5, 5, 5], [90, 10, 200, 90], [300, 10, 400, 20]])
     expected = [[0, 0, 5, 5], [90, 10, 100, 50], [100, 10, 100, 20]]
     np.testing.assert_array_equal(np.asarray(clip_boxes(boxes, (100, 50))), expected)
+
+
+def test_edges_move_by_shares_of_the_sides(array: Any) -> None:
+    grown = grow_boxes(array([[10, 20, 30, 60], [0, 0, 0, 0]]), (-0.5, -0.25, 0.1, 1.0))
+    np.testing.assert_allclose(np.asarray(grown), [[0, 10, 32, 100], [0, 0, 0, 0]], atol=1e-5)
+    assert grow_boxes(array(np.zeros((0, 4))), (0.1, 0.1, 0.1, 0.1)).shape == (0, 4)
 
 
 @given(st.lists(st.tuples(*[st.integers(-1000, 1000)] * 4), max_size=5))

@@ -7,7 +7,13 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from headsight.geometry.head_fit import REFERENCE_POINTS, fit_head, head_rotation, helmet_box
+from headsight.geometry.head_fit import (
+    REFERENCE_POINTS,
+    fit_head,
+    flat_head_box,
+    head_rotation,
+    helmet_box,
+)
 from headsight.geometry.rotations import matrix_to_ypr, ypr_to_matrix
 
 K = np.array([[1400.0, 0, 640], [0, 1400, 360], [0, 0, 1]])
@@ -122,3 +128,30 @@ def test_distortion_follows_opencv() -> None:
         coefficients[index] = 0.1
         box, _ = helmet_box(point, camera, (10**6, 10**6), distortion=tuple(coefficients))  # type: ignore[arg-type]
         np.testing.assert_allclose(box[:2], corner, atol=1.0)
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+def test_box_of_a_head_whose_points_a_picture_shows(library: Any) -> None:
+    """By hand: straight ahead, 2 px a unit, the origin of the head at (100, 50).
+
+    The middle (0, 5, -5) is seen at (100, 50 - 10); half axes 3, 4, 5 reach 6 px to the sides and
+    8 px up and down. Turned by 90 degrees the middle lies 2 x 5 px off, and depth becomes width.
+    """
+    frontal = POINTS[:, :2] * (2, -2) + (100, 50)
+    axes = {"half_axes": (3.0, 4.0, 5.0), "centre": (0.0, 5.0, -5.0)}
+    box = flat_head_box(library(frontal), library(np.eye(3)), **axes)
+    np.testing.assert_allclose(np.asarray(box), (94, 32, 106, 48), atol=1e-9)
+    turned = np.stack([frontal, POINTS[:, [2, 1]] * (-2, -2) + (100, 50)])
+    rotations = ypr_to_matrix(np.array([(0.0, 0, 0), (90, 0, 0)]))
+    both = np.asarray(flat_head_box(library(turned), library(rotations), **axes))
+    np.testing.assert_allclose(both, [(94, 32, 106, 48), (100, 32, 120, 48)], atol=1e-9)
+
+
+def test_from_afar_it_is_the_box_of_the_helmet() -> None:
+    ypr = np.array([(20.0, 10, 30), (-150, 20, -10), (75, -40, 5)])
+    world = np.stack([face(angles, (200, 150, 30000.0)) for angles in ypr])
+    camera = np.array([[140000.0, 0, 640], [0, 140000, 360], [0, 0, 1]])
+    expected, _ = helmet_box(fit_head(world), camera, (100000, 100000))
+    seen = world[..., :2] / world[..., 2:] * 140000 + (640, 360)
+    found = flat_head_box(seen, ypr_to_matrix(ypr))
+    np.testing.assert_allclose(found, expected, atol=2.5)  # 18 of 1,000 px, drawn each 10 degrees

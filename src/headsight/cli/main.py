@@ -21,6 +21,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "headsight.cli.eval_refer:segment",
         "Measure masks of referring expressions.",
     ),
+    "data check": ("headsight.cli.data:check", "Tell what is wrong with a data set of heads."),
+    "data build": ("headsight.cli.data:build", "Build AGORA-HPE or CMU-HPE from the raw set."),
+    "data convert": ("headsight.cli.data:convert", "Write a data set as training labels."),
+    "data weak-labels": (
+        "headsight.cli.data_weak:weak_labels",
+        "Label poses with a teacher.",
+    ),
     "scenes": ("headsight.cli.scenes:scenes", "Render labelled training pictures."),
     "train": ("headsight.cli.train:train", "Run a training recipe."),
     "merge": ("headsight.cli.merge:merge", "Merge checkpoints without training."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,23 @@ class HeadSample:
     ignore: Float[NDArray[Any], "m 4"] = field(default_factory=lambda: np.zeros((0, 4)))
     """Places where a detection counts neither way."""
     box_kind: str = "head"
-    """`head`; `landmarks`: the box of the facial landmarks, which lies inside the head's;
-    `around`: a wide box in which the head lies."""
+    """`head`; `landmarks`, `face`: the box of the facial landmarks or of the face, which lies
+    inside the head's; `around`: a wide box in which the head lies."""
     words: str | None = None
     """What the boxes are of, where it is not every head."""
+    head_boxes: Float[NDArray[Any], "n 4"] | None = None
+    """Boxes of the whole heads, estimated from the labels, where `boxes` are not of heads."""
+    intrinsics: Float[NDArray[Any], "3 3"] | None = None
+    """Camera matrix in px, where it is known."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Labels of the picture that are not used at all, counted by reason."""
 
 
 def read_heads(name: str) -> list[HeadSample]:
-    """The pictures of a named set, a COCO file with head boxes, or a `headsight scenes` folder.
+    """The pictures of a named set, a COCO file with head boxes, or a folder.
+
+    A folder is one of `headsight scenes`, or a data set in its published layout (`KINDS` of
+    `headsight.data.head_kinds`), of which the `val` or `validation` part is read where it has one.
 
     Raises:
         InputError: no such set, file or folder.
@@ -65,6 +74,8 @@ def read_heads(name: str) -> list[HeadSample]:
                 " Fetch it again."
             ) from error
     if path.is_dir():
+        if not (path / "annotations.json").is_file():
+            return _published(path)
         path = path / "annotations.json"
     if path.is_file():
         return read_coco(path)
@@ -72,6 +83,20 @@ def read_heads(name: str) -> list[HeadSample]:
         f"'{name}' is no data set, file or folder. Known sets: {', '.join(READERS)}; or pass a COCO"
         " file, or a folder with annotations.json."
     )
+
+
+def _published(folder: Path) -> list[HeadSample]:
+    from headsight.data.head_kinds import KINDS, find_kind, open_heads
+
+    try:
+        kind = find_kind(folder)
+    except InputError as error:
+        raise InputError(
+            f"{folder} has no annotations.json and is no published data set of heads"
+            f" ({', '.join(KINDS)}). Check the folder; docs/data.md tells what each one holds."
+        ) from error
+    found = open_heads(folder, kind)
+    return found.only(next((s for s in ("val", "validation") if s in found.items), None)).samples()
 
 
 def data_folder(name: str) -> Path:

@@ -8,7 +8,7 @@ works for no boxes at all.
 
 from __future__ import annotations
 
-__all__ = ["box_area", "box_iou", "clip_boxes", "xywh_to_xyxy", "xyxy_to_xywh"]
+__all__ = ["box_area", "box_iou", "clip_boxes", "grow_boxes", "xywh_to_xyxy", "xyxy_to_xywh"]
 
 from jaxtyping import Float
 
@@ -53,3 +53,13 @@ def clip_boxes(
     width, height = image_wh
     limits = xp.asarray((width, height, width, height), dtype=boxes.dtype, device=boxes.device)
     return xp.minimum(xp.clip(boxes, 0, None), limits)
+
+
+def grow_boxes(
+    boxes: Float[ArrayT, "*batch 4"], shares: tuple[float, float, float, float]
+) -> Float[ArrayT, "*batch 4"]:
+    """Boxes with each edge x1, y1, x2, y2 moved by a share of the width or the height."""
+    xp = namespace(boxes)
+    sides = boxes[..., 2:] - boxes[..., :2]
+    moves = xp.asarray(shares, dtype=boxes.dtype, device=boxes.device)
+    return boxes + xp.concatenate((sides, sides), -1) * moves

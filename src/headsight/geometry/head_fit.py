@@ -14,6 +14,7 @@ __all__ = [
     "REFERENCE_POINTS",
     "Similarity",
     "fit_head",
+    "flat_head_box",
     "head_rotation",
     "helmet_box",
 ]
@@ -161,6 +162,33 @@ def helmet_box(
     is_small = (sides < LARGEST_SHARE * limit).all(-1)
     is_usable = is_in_front & (width > 0) & (height > 0) & has_shape & is_small
     return xp.concatenate((low, high), -1), is_usable
+
+
+def flat_head_box(
+    landmarks: Float[ArrayT, "*batch n 2"],
+    rotations: Float[ArrayT, "*batch 3 3"],
+    *,
+    half_axes: tuple[float, float, float] = (SPHERE_RADIUS,) * 3,
+    centre: tuple[float, float, float] = SPHERE_CENTRE,
+) -> Float[ArrayT, "*batch 4"]:
+    """Boxes x1, y1, x2, y2 px of an ellipsoid around heads of which a picture shows the points.
+
+    The camera is taken to be far away (weak perspective), so that scale and place of the head come
+    from the first n reference points in the picture and its known rotation R_cv. `half_axes` and
+    `centre` are in units and axes of the reference head; unless told, they are `helmet_box`'s.
+    """
+    xp = namespace(landmarks)
+    towards_viewer = _constant(xp, (1.0, -1.0, -1.0), landmarks)
+    reference = _constant(xp, REFERENCE_POINTS, landmarks)[: landmarks.shape[-2]] * towards_viewer
+    middle = _constant(xp, centre, landmarks) * towards_viewer
+    flat = (reference @ rotations.swapaxes(-1, -2))[..., :2]
+    mean, mean_flat = landmarks.mean(-2), flat.mean(-2)
+    p, q = flat - mean_flat[..., None, :], landmarks - mean[..., None, :]
+    scale = ((p * q).sum(-1).sum(-1) / (p * p).sum(-1).sum(-1))[..., None]
+    seen = mean + scale * ((rotations @ middle[:, None])[..., :2, 0] - mean_flat)
+    axes = _constant(xp, half_axes, landmarks)
+    reach = scale * xp.sqrt(((rotations[..., :2, :] * axes) ** 2).sum(-1))
+    return xp.concatenate((seen - reach, seen + reach), -1)
 
 
 def _sphere() -> tuple[tuple[float, float, float], ...]:
