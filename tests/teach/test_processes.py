@@ -50,10 +50,8 @@ def test_two_processes_learn_what_one_learns_from_both_their_batches(
     # answers of one length: then the mean of two means is the mean
     one, two = _plan(school, tmp_path / "one", 4), _plan(school, tmp_path / "two", 2)
     _run("headsight", "train", str(one), "--quiet")
-    launch = ("--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-              "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1")  # fmt: skip
-    module = ("-m", "headsight", "train", str(two), "--quiet")
-    _run("accelerate.commands.launch", *launch, *module)
+    launch = ("torch.distributed.run", "--nproc_per_node", "2", "-m", "headsight")
+    _run(*launch, "train", str(two), "--quiet")
     mine = load_file(tmp_path / "two" / "pose" / "adapter" / "adapter_model.safetensors")
     theirs = load_file(tmp_path / "one" / "pose" / "adapter" / "adapter_model.safetensors")
     assert mine.keys() == theirs.keys()

@@ -36,7 +36,7 @@ from headsight.teach.plan import START, Data, MergeStage, Plan, TuneStage
 from headsight.teach.probing import Probe, ProbeResult, probe
 from headsight.teach.samples import SampleSource, read_source
 from headsight.teach.stage_report import write_report
-from headsight.train.loop import run_stage
+from headsight.train.loop import on_cpus, run_stage
 from headsight.train.recipe import fingerprint
 
 _LOG = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class _Run:
 
     def __init__(self, plan: Plan, probes: Sequence[Probe], quiet: bool) -> None:
         self._plan, self._probes, self._quiet = plan, probes, quiet
-        self._state: Any = require("accelerate").PartialState()
+        self._state: Any = require("accelerate").PartialState(cpu=on_cpus())
         self._marks: dict[str, str] = {}
 
     def stage(self, number: int) -> Path:

@@ -11,6 +11,7 @@ import csv
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from headsight.errors import ConfigError, ResumeError, require
 from headsight.train.optimizers import build_optimizers
 
-__all__ = ["LoopConfig", "Parts", "StageJob", "averaged_weights", "run_stage"]
+__all__ = ["LoopConfig", "Parts", "StageJob", "averaged_weights", "on_cpus", "run_stage"]
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +115,8 @@ def run_stage(
         ResumeError: the checkpoint in `folder` was made with other settings (`fingerprint`
             differs).
     """
-    accelerator = require("accelerate").Accelerator(mixed_precision="bf16" if config.bf16 else "no")
+    precision = "bf16" if config.bf16 else "no"
+    accelerator = require("accelerate").Accelerator(mixed_precision=precision, cpu=on_cpus())
     is_main = accelerator.is_main_process
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
@@ -168,6 +170,11 @@ def run_stage(
                 _save(checkpoint, kept, optimizers, average, done, fingerprint)
     accelerator.wait_for_everyone()
     return checkpoint
+
+
+def on_cpus() -> bool:
+    """True where several processes were launched on a machine without CUDA."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
 
 
 @contextmanager
