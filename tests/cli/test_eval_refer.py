@@ -76,7 +76,7 @@ def test_figures_of_a_whole_run(run: Callable, model: Any, tmp_path: Path) -> No
     out = tmp_path / "out" / "result.json"
     path = data(tmp_path, *ROWS)
     ran = run("eval", "refer", "--data", path, "--model", "scripted", "--json", "--output", out)
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (0, f"written: {out}\n")
     result = json.loads(ran.out)
     assert result == json.loads(out.read_text())
     assert result["schema"] == "headsight.eval-refer/1"

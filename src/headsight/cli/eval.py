@@ -76,6 +76,7 @@ def heads(
     import numpy as np
 
     from headsight.cli.journalled import plain, versions
+    from headsight.cli.written import tell_written
     from headsight.data.heads import read_heads
     from headsight.eval.heads import summarise
     from headsight.files import write_atomic
@@ -112,6 +113,7 @@ def heads(
     text = json.dumps(result, indent=1)
     if output is not None:
         write_atomic(output, text.encode() + b"\n")
+        tell_written(output, quiet=quiet)
     if as_json:
         sys.stdout.write(text + "\n")
     else:

@@ -165,6 +165,7 @@ def _evaluate(
     from headsight.cli.journalled import open_journal, plain, run_journalled, versions
     from headsight.cli.masks import mask_options
     from headsight.cli.method import chosen_heads
+    from headsight.cli.written import tell_written
     from headsight.data.ref_sample import fingerprint
     from headsight.errors import InputError
     from headsight.files import write_atomic
@@ -232,6 +233,7 @@ def _evaluate(
     text = json.dumps(plain(result), indent=1)
     if output is not None:
         write_atomic(output, text.encode() + b"\n")
+        tell_written(output, quiet=quiet)
     if as_json:
         sys.stdout.write(text + "\n")
     else:

@@ -123,6 +123,7 @@ def find_heads(
         write_picture,
     )
     from headsight.cli.journalled import versions
+    from headsight.cli.written import tell_written
     from headsight.data.ref_sample import fingerprint
     from headsight.draw_heads import draw_selection
     from headsight.errors import InputError
@@ -189,6 +190,7 @@ def find_heads(
         sys.stderr.write(f"headsight: {key}: {message}\n")
     told = json.dumps(found.to_dict(), indent=1) + "\n" if as_json else _told(found, selection)
     sys.stdout.write(told)
+    tell_written(output, chart_path(output), sheet_path(output), quiet=quiet)
     if search.failed:
         raise typer.Exit(1)
 

@@ -32,6 +32,7 @@ def ground(
     segmenter: options.Segmenter = None,
     sam_prompt: options.SamPrompt = "box",
     rec_box: options.RecBox = "attention",
+    min_score: options.MinScore = 0.0,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -48,7 +49,7 @@ def ground(
     Examples:
       headsight ground photo.jpg "the woman looking at the camera"
       headsight ground site/ "every head with a hard hat" --save drawn/
-      headsight ground photo.jpg "the largest head" --json
+      headsight ground photo.jpg "the largest head" --min-score 0.8 --json
       headsight ground photo.jpg "red cup" --model ./Qwen2.5-VL-3B-Instruct
       headsight ground photo.jpg "red cup" --model ./llava-1.5-7b --heads heads.json
       headsight ground photo.jpg "the woman" --mask --save drawn.png
@@ -76,7 +77,7 @@ def ground(
         pictures,
         lambda grounder, picture: grounder.ground(
             picture, expression, constrain=constrain, heads=looking, **masking
-        ),
+        ).with_min_score(min_score),
         model=model, device=device, quantize=quantize, server=server, dialect=dialect,
         as_json=as_json, raw=raw, save=save, overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip

@@ -13,6 +13,7 @@ __all__ = [
     "Kernel",
     "Mask",
     "Method",
+    "MinScore",
     "Model",
     "Overwrite",
     "Pictures",
@@ -32,6 +33,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def _score(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"{value:g} is no score; expected 0 to 1, such as 0.5.")
+    return value
+
 
 Pictures = Annotated[
     list[str],
@@ -78,6 +86,10 @@ Save = Annotated[
     typer.Option("--save", help="Write the drawn picture here; a folder for several pictures."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --save would write.")]
+MinScore = Annotated[
+    float,
+    typer.Option("--min-score", help="Leave out places of a lower score.", callback=_score),
+]
 Constrain = Annotated[
     bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
 ]
