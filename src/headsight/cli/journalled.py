@@ -18,6 +18,7 @@ from headsight.errors import (
     ResumeError,
 )
 from headsight.files import Journal
+from headsight.versions import versions
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -108,19 +109,6 @@ def run_journalled(
         outcome.seconds.append(float(record["seconds"]))
         outcome.first = outcome.first or record
     return outcome
-
-
-def versions() -> dict[str, str]:
-    """What a result was made with."""
-    from importlib.metadata import version
-
-    from headsight import __version__
-
-    return {
-        "headsight": __version__,
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-    }
 
 
 def plain(value: Any) -> Any:

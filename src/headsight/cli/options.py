@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 __all__ = [
+    "BootstrapSeed",
     "Constrain",
     "Device",
     "Dialect",
     "HeadChoice",
     "HeadCount",
     "Heads",
+    "Images",
     "Json",
     "Kernel",
+    "Limit",
     "Mask",
     "Method",
     "MinScore",
     "Model",
+    "NoBar",
+    "Output",
     "Overwrite",
     "Pictures",
     "Quantize",
@@ -26,6 +31,7 @@ __all__ = [
     "Segmenter",
     "Server",
     "Sigma",
+    "StartAgain",
     "Verbose",
 ]
 
@@ -119,3 +125,14 @@ RecBox = Annotated[
         "--rec-box", help="Box of a place: attention (as found), or sam (read from its mask)."
     ),
 ]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the pictures, if not beside the labels.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="Write the result here; a journal beside it resumes."),
+]
+StartAgain = Annotated[bool, typer.Option("--overwrite", help="Start again and replace --output.")]
+BootstrapSeed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
+NoBar = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
