@@ -23,7 +23,7 @@ from headsight.language.answer import Answer
 from headsight.language.grammar import grammar_processor
 from headsight.language.spec import CodecSpec
 from headsight.models.base import MAX_NEW_TOKENS, Reply
-from headsight.models.checkpoints import HUB_ID, bars_on_terminals_only
+from headsight.models.checkpoints import HUB_ID, bars_on_terminals_only, check_hub, not_fetched
 from headsight.models.families import Family, Inputs, find_family
 from headsight.models.families.family import begun
 from headsight.models.families.stills import processor_from_folder
@@ -300,7 +300,8 @@ def load_transformers(
     target = resolve_device(device)
     if dtype not in _DTYPES:
         raise InputError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}.")
-    options = {"trust_remote_code": False, "local_files_only": Path(source).is_dir()}
+    is_local = Path(source).is_dir() or not check_hub(source)
+    options = {"trust_remote_code": False, "local_files_only": is_local}
     with _told_plainly(source), bars_on_terminals_only():
         config = AutoConfig.from_pretrained(source, **options)
         processor = _load_processor(source, config.model_type, options)
@@ -351,17 +352,13 @@ def _told_plainly(source: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, InputError):
             raise
-        reason = " ".join(str(error).split())[:300]
-        if Path(source).is_dir():
-            way_out = (
-                "The folder must hold config.json, the processor's files and safetensors of an"
-                " image-text-to-text model that this transformers has; its own code is never run."
-            )
-        else:
-            way_out = (
-                "Check the id and the network, or download the checkpoint and pass its folder."
-            )
-        raise CheckpointError(f"{source} cannot be loaded: {reason} {way_out}") from error
+        if not Path(source).is_dir():
+            raise not_fetched(source, str(error)) from error
+        raise CheckpointError(
+            f"{source} cannot be loaded: {' '.join(str(error).split())[:300]} The folder must hold"
+            " config.json, the processor's files and safetensors of an image-text-to-text model"
+            " that this transformers has; its own code is never run."
+        ) from error
 
 
 def _load_processor(source: str, model_type: str, options: dict[str, Any]) -> Any:
