@@ -250,7 +250,8 @@ class HeadLab:
         gradients of the model's own parameters are left alone.
 
         Raises:
-            InputError: the loss has another shape, or does not depend on the heads.
+            InputError: the loss has another shape, does not depend on the heads, or has no gradient
+                that reaches them.
         """
         sites = self.heads.tower(tower)
         self._check_open()
@@ -266,6 +267,11 @@ class HeadLab:
                 found = torch.autograd.grad(loss.sum(), gates, allow_unused=True)
         finally:
             self._engine.leaves = None
+        if all(d is None for d in found):
+            raise InputError(
+                "No gradient reaches the heads: the maps between them and the loss have none, as"
+                " those of torch's 8-bit modules. Load the model unquantised, or use sweep()."
+            )
         pairs = zip(found, gates, strict=True)
         return torch.stack([torch.zeros_like(g) if d is None else d for d, g in pairs], -2)
 
