@@ -434,10 +434,10 @@ def test_a_server_is_asked_in_the_place_of_a_model(
     assert ran.code == 0
     assert made == [("http://here:8000/v1", "qwen", None)]
     assert json.loads(ran.out)["settings"]["server"] == "http://here:8000/v1"
-    ran = run("eval", "refer", *words, "--json", "--dialect", "qwen3")
-    assert (ran.code, made[1][2]) == (0, "qwen3")
-    assert json.loads(ran.out)["settings"]["dialect"] == "qwen3"
-    ran = run("eval", "refer", "--data", words[1], "--model", "scripted", "--dialect", "qwen3")
+    ran = run("eval", "refer", *words, "--json", "--dialect", "qwen3_vl")
+    assert (ran.code, made[1][2]) == (0, "qwen3_vl")
+    assert json.loads(ran.out)["settings"]["dialect"] == "qwen3_vl"
+    ran = run("eval", "refer", "--data", words[1], "--model", "scripted", "--dialect", "qwen3_vl")
     assert (ran.code, ran.out) == (2, "")
     assert "only a served model needs one" in ran.err
 

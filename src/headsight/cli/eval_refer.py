@@ -59,7 +59,7 @@ def refer(
       headsight eval refer --data refexp_coco_sample
       headsight eval refer --data refcocog/ --split val --model ./my-vlm --output result.json
       headsight eval refer --data expressions.jsonl --limit 50 --json
-      headsight eval refer --data refs.p --server http://localhost:8000 --model m --dialect qwen2_5
+      headsight eval refer --data x.jsonl --server http://host:8000 --model m --dialect qwen3_vl
       headsight eval refer --data refcoco/ --model ./my-vlm --heads heads.json --k 5 --sigma 0
     """
     evaluate(Evaluation(protocol="refer", **locals()))
