@@ -23,6 +23,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "scenes": ("headsight.cli.scenes:scenes", "Render labelled training pictures."),
     "train": ("headsight.cli.train:train", "Run a training recipe."),
+    "merge": ("headsight.cli.merge:merge", "Merge checkpoints without training."),
+    "fold": ("headsight.cli.merge:fold", "Put a LoRA adapter into its model's weights."),
+    "diff": ("headsight.cli.diff:diff", "Tell how two checkpoints differ."),
 }
 """Command words, home of the function, and one line of help."""
 

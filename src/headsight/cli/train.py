@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from headsight.errors import ConfigError, InputError
 
 __all__ = ["train"]
 
@@ -31,16 +34,30 @@ def train(
 ) -> None:
     """Train a model by a recipe, stage by stage; a killed run goes on where it was.
 
-    nano's recipe, whose head tells how its data are made, is src/headsight/train/recipes/nano.yaml.
+    A recipe that names a `model` teaches it a skill (LoRA, rehearsal of old data, merging; see
+    docs/teaching.md); every stage leaves a checkpoint, its lineage and a report. One that names
+    none trains from nothing, as nano's: src/headsight/train/recipes/nano.yaml.
+
+    On several GPUs: accelerate launch -m headsight train RECIPE.yaml
 
     Examples:
-      headsight train nano.yaml --dry-run
+      headsight train hpe.yaml --dry-run
+      headsight train hpe.yaml --output runs/hpe
       headsight train nano.yaml --output runs/nano --export my-nano
       headsight train nano.yaml --stage answers
     """
+    from headsight.teach.plan import is_plan
     from headsight.train.recipe import read_recipe
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
+    if is_plan(recipe):
+        if export is not None:
+            raise InputError(
+                "--export is for recipes that train from nothing; a teaching recipe leaves a model"
+                " folder in every stage."
+            )
+        _teach(recipe, output, stage or (), threads, dry_run=dry_run, quiet=quiet)
+        return
     plan = read_recipe(recipe, overrides={"output": output})
     if dry_run:
         typer.echo(f"{plan.name}: {len(plan.stages)} stages to {plan.output}")
@@ -64,3 +81,34 @@ def train(
         export_model(plan, checkpoint, export)
         checkpoint = export
     typer.echo(str(checkpoint))
+
+
+def _teach(
+    recipe: Path,
+    output: Path | None,
+    stages: Sequence[str],
+    threads: int | None,
+    *,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Run a teaching recipe, or say what it would do."""
+    from headsight.teach.plan import read_plan
+
+    plan = read_plan(recipe, overrides={"output": output})
+    if dry_run:
+        from headsight.teach.check import check_plan
+
+        told, wrong = check_plan(plan)
+        typer.echo("\n".join(told))
+        if wrong:
+            faults = "\n".join(f"- {line}" for line in wrong)
+            raise ConfigError(f"{len(wrong)} things are wrong with {recipe}:\n{faults}")
+        return
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    from headsight.teach.stages import run_plan
+
+    typer.echo(str(run_plan(plan, quiet=quiet, only=stages)))

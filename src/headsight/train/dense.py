@@ -137,7 +137,9 @@ class DenseJob:
         augmentation = replace(source.augmentation, image_size=side)
         return augment(source.pictures[int(rng.integers(len(source.pictures)))], augmentation, rng)
 
-    def loss(self, batch: DenseBatch) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, batch: DenseBatch, module: nn.Module | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum and its parts."""
         batch = DenseBatch(**{k: v.to(self.module.position.device) for k, v in vars(batch).items()})
         pixels = batch.pixel_values.contiguous(memory_format=torch.channels_last)

@@ -151,7 +151,9 @@ class LanguageJob:
             result.append((canvas, chosen not in self._options.incomplete))
         return result
 
-    def loss(self, batch: _Pictures | _Imagined) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, batch: _Pictures | _Imagined, module: nn.Module | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
         """Mean over the answer tokens, weighted, and its value for numbers and for the rest."""
         device = self._encoder.position.device
         with torch.no_grad():

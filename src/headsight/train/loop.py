@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from headsight.errors import ConfigError, ResumeError, require
 from headsight.train.optimizers import build_optimizers
 
-__all__ = ["LoopConfig", "StageJob", "averaged_weights", "run_stage"]
+__all__ = ["LoopConfig", "Parts", "StageJob", "averaged_weights", "run_stage"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,13 +47,24 @@ class StageJob(Protocol):
         """
 
     def batch(self, step: int) -> Any:
-        """The batch of `step`, always the same one; called ahead of time in threads."""
+        """The batch of `step`, always the same one; called ahead of time in threads.
 
-    def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
-        """The loss and the figures to log."""
+        `Parts` are run one after another and their gradients added.
+        """
+
+    def loss(self, batch: Any, module: nn.Module) -> tuple[Tensor, dict[str, float]]:
+        """The loss and the figures to log.
+
+        `module` is `self.module` as it is to be called: with several processes it is wrapped, and
+        only a call of the wrapper makes their gradients one.
+        """
 
     def validate(self) -> dict[str, float]:
         """Held-out figures, with the averaged weights in place."""
+
+
+class Parts(tuple[Any, ...]):
+    """A batch in pieces, for want of memory or because their shapes differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +89,10 @@ class LoopConfig:
     """Steps between validations."""
     bf16: bool = False
     """Autocast to bfloat16."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Of AdamW."""
+    trained_only: bool = False
+    """Keep in checkpoints, and average, only what learns: for an adapter of a large model."""
     prefetch: int = 4
     """Batches prepared ahead."""
 
@@ -100,18 +115,20 @@ def run_stage(
             differs).
     """
     accelerator = require("accelerate").Accelerator(mixed_precision="bf16" if config.bf16 else "no")
+    is_main = accelerator.is_main_process
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
     job.module.to(accelerator.device)
-    optimizers = build_optimizers(job.parameter_groups(), weight_decay=config.weight_decay)
+    groups = job.parameter_groups()
+    optimizers = build_optimizers(groups, weight_decay=config.weight_decay, betas=config.betas)
     peaks = [[group["lr"] for group in o.param_groups] for o in optimizers]
-    average = {k: v.detach().clone() for k, v in job.module.state_dict().items()}
+    average = {k: v.clone() for k, v in _state(job.module, config).items()}
     start = _resume_(checkpoint, job.module, optimizers, average, fingerprint)
     module = accelerator.prepare(job.module)
     optimizers = [accelerator.prepare(o) for o in optimizers]
     with (
-        _Log(folder, start) as log,
-        _progress(quiet, config.steps, start, folder.name) as report,
+        _Log(folder if is_main else None, start) as log,
+        _progress(quiet or not is_main, config.steps, start, folder.name) as report,
         _Ahead(job, config) as ahead,
     ):
         seen: dict[str, float] = {}
@@ -121,43 +138,50 @@ def run_stage(
                 for group, peak in zip(optimizer.param_groups, tops, strict=True):
                     group["lr"] = peak * share
             batch = ahead.take(step)
-            with accelerator.autocast():
-                loss, figures = job.loss(batch)
-            accelerator.backward(loss)
+            figures: dict[str, float] = {}
+            for part in batch if isinstance(batch, Parts) else (batch,):
+                with accelerator.autocast():
+                    loss, told = job.loss(part, module)
+                accelerator.backward(loss)
+                for key, value in {"loss": float(loss.detach()), **told}.items():
+                    figures[key] = figures.get(key, 0.0) + value
             accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             # early steps average over what there is, so that the start is forgotten quickly
             decay = min(config.average_decay, (step + 1) / (step + 10))
-            _average_(average, job.module, decay)
-            for key, value in {"loss": float(loss.detach()), **figures}.items():
+            _average_(average, _state(job.module, config), decay)
+            for key, value in figures.items():
                 seen[key] = value if key not in seen else 0.95 * seen[key] + 0.05 * value
             done = step + 1
             if done % config.log_every == 0:
                 log.write(done, {**seen, "lr": peaks[0][0] * share})
             report(done, seen)
-            if done % config.validate_every == 0 or done == config.steps:
+            if is_main and (done % config.validate_every == 0 or done == config.steps):
                 with averaged_weights(job.module, average):
                     held_out = {f"val_{k}": v for k, v in job.validate().items()}
                 log.write(done, held_out)
                 report(done, held_out)
-            if done % config.save_every == 0 or done == config.steps:
-                _save(checkpoint, job.module, optimizers, average, done, fingerprint)
+            if is_main and (done % config.save_every == 0 or done == config.steps):
+                kept = _state(job.module, config)
+                _save(checkpoint, kept, optimizers, average, done, fingerprint)
+    accelerator.wait_for_everyone()
     return checkpoint
 
 
 @contextmanager
 def averaged_weights(module: nn.Module, average: Mapping[str, Tensor]) -> Iterator[None]:
     """Within the block `module` holds the averaged weights."""
-    kept = {k: v.detach().clone() for k, v in module.state_dict().items()}
+    state = module.state_dict()
+    kept = {k: state[k].detach().clone() for k in average}
     was_training = module.training
-    module.load_state_dict(dict(average))
+    module.load_state_dict({**state, **average})
     module.eval()
     try:
         yield
     finally:
-        module.load_state_dict(kept)
+        module.load_state_dict({**state, **kept})
         module.train(was_training)
 
 
@@ -169,24 +193,33 @@ def _schedule(step: int, config: LoopConfig) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def _state(module: nn.Module, config: LoopConfig) -> dict[str, Tensor]:
+    """What is kept of the module: all of it, or only what learns."""
+    state = module.state_dict()
+    if config.trained_only:
+        learning = {name for name, p in module.named_parameters() if p.requires_grad}
+        state = {name: value for name, value in state.items() if name in learning}
+    return {name: value.detach() for name, value in state.items()}
+
+
 @torch.no_grad()
-def _average_(average: dict[str, Tensor], module: nn.Module, decay: float) -> None:
-    for key, value in module.state_dict().items():
+def _average_(average: dict[str, Tensor], state: Mapping[str, Tensor], decay: float) -> None:
+    for key, value in state.items():
         if value.dtype.is_floating_point:
-            average[key].lerp_(value.detach(), 1 - decay)
+            average[key].lerp_(value, 1 - decay)
         else:
             average[key].copy_(value)
 
 
 def _save(
     path: Path,
-    module: nn.Module,
+    state: Mapping[str, Tensor],
     optimizers: Sequence[torch.optim.Optimizer],
     average: Mapping[str, Tensor],
     step: int,
     fingerprint: str,
 ) -> None:
-    tensors = {f"weight/{k}": v.detach().contiguous() for k, v in module.state_dict().items()}
+    tensors = {f"weight/{k}": v.contiguous() for k, v in state.items()}
     tensors |= {f"average/{k}": v.contiguous() for k, v in average.items()}
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
@@ -228,7 +261,7 @@ def _resume_(
             else:
                 number, index, key = rest.split("/", 2)
                 states[int(number)].setdefault(int(index), {})[key] = tensor
-    module.load_state_dict(weights)
+    module.load_state_dict({**module.state_dict(), **weights})
     for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return int(metadata["step"])
@@ -261,7 +294,12 @@ class _Ahead:
 class _Log:
     """`log.csv` (long form: step, seconds, name, value), and TensorBoard where it is installed."""
 
-    def __init__(self, folder: Path, start: int) -> None:
+    def __init__(self, folder: Path | None, start: int) -> None:
+        """No folder: nothing is written."""
+        self._board: Any = None
+        self._file: Any = None
+        if folder is None:
+            return
         path = folder / "log.csv"
         rows = []
         if start and path.exists():  # drop what a killed run logged after its last checkpoint
@@ -272,7 +310,6 @@ class _Log:
         self._csv.writerow(["step", "seconds", "name", "value"])
         self._csv.writerows(rows)
         self._began = time.monotonic()
-        self._board: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -280,6 +317,8 @@ class _Log:
         self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
+        if self._file is None:
+            return
         seconds = f"{time.monotonic() - self._began:.1f}"
         for name, value in figures.items():
             self._csv.writerow([step, seconds, name, f"{value:.6g}"])
@@ -292,7 +331,8 @@ class _Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._board is not None:
             self._board.close()
 

@@ -12,7 +12,10 @@ __all__ = ["KernelMuon", "build_optimizers"]
 
 
 def build_optimizers(
-    groups: Sequence[Mapping[str, Any]], *, weight_decay: float
+    groups: Sequence[Mapping[str, Any]],
+    *,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.9, 0.98),
 ) -> list[torch.optim.Optimizer]:
     """One optimiser for the groups whose `optimizer` is `muon`, one for all others."""
     plain: list[dict[str, Any]] = []
@@ -22,7 +25,7 @@ def build_optimizers(
         (matrices if group.get("optimizer") == "muon" else plain).append(rest)
     made: list[torch.optim.Optimizer] = []
     if plain:
-        made.append(torch.optim.AdamW(plain, betas=(0.9, 0.98), weight_decay=weight_decay))
+        made.append(torch.optim.AdamW(plain, betas=betas, weight_decay=weight_decay))
     if matrices:
         made.append(KernelMuon(matrices, weight_decay=weight_decay))
     return made

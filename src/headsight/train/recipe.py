@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from headsight.errors import ConfigError, require
 from headsight.train.loop import LoopConfig
 
-__all__ = ["Recipe", "Source", "Stage", "fingerprint", "read_recipe"]
+__all__ = ["Recipe", "Source", "Stage", "build_config", "fingerprint", "read_recipe", "read_yaml"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +106,7 @@ def read_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Re
     Raises:
         ConfigError: the file cannot be read, a key is unknown or a value is out of range.
     """
-    yaml = require("yaml")
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as a YAML recipe: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds {type(values).__name__}, but a recipe is a mapping.")
+    values = read_yaml(path)
     values |= {k: v for k, v in (overrides or {}).items() if v is not None}
     values["stages"] = tuple(
         _stage(stage, f"{path} stage {number}")
@@ -121,7 +115,23 @@ def read_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Re
     for key in ("output", "validation"):
         if key in values:
             values[key] = Path(values[key])
-    return _build(Recipe, values, str(path))
+    return build_config(Recipe, values, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML recipe holds.
+
+    Raises:
+        ConfigError: the file cannot be read or holds something else.
+    """
+    yaml = require("yaml")
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as a YAML recipe: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds {type(values).__name__}, but a recipe is a mapping.")
+    return values
 
 
 def fingerprint(*settings: Any) -> str:
@@ -133,22 +143,27 @@ def fingerprint(*settings: Any) -> str:
 def _source(values: Mapping[str, Any], where: str) -> Source:
     kinds = {"labels": Path, "zoom_range": tuple}
     read = {k: kinds[k](v) if k in kinds and v is not None else v for k, v in values.items()}
-    return _build(Source, read, where)
+    return build_config(Source, read, where)
 
 
 def _stage(values: Mapping[str, Any], where: str) -> Stage:
     values = dict(values)
     sources = tuple(_source(s, f"{where} source") for s in values.get("sources", ()))
-    loop = _build(LoopConfig, values.get("loop", {}), f"{where} loop")
+    loop = build_config(LoopConfig, values.get("loop", {}), f"{where} loop")
     if values.get("starts_from") is not None:
         values["starts_from"] = tuple(values["starts_from"])
-    return _build(Stage, {**values, "sources": sources, "loop": loop}, where)
+    return build_config(Stage, {**values, "sources": sources, "loop": loop}, where)
 
 
 _T = TypeVar("_T")
 
 
-def _build(kind: type[_T], values: Mapping[str, Any], where: str) -> _T:
+def build_config(kind: type[_T], values: Mapping[str, Any], where: str) -> _T:
+    """`kind` made of `values`.
+
+    Raises:
+        ConfigError: an unknown key (the nearest known one is named), or one that is missing.
+    """
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:

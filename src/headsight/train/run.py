@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -38,6 +39,11 @@ def run_recipe(recipe: Recipe, *, quiet: bool = False, only: Sequence[str] = ())
     if unknown:
         raise ConfigError(
             f"no stage named {sorted(unknown)}; the recipe has {[s.name for s in recipe.stages]}."
+        )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "The stages of this recipe train in one process, but several were launched. Run"
+            " `headsight train` without `accelerate launch`."
         )
     recipe.output.mkdir(parents=True, exist_ok=True)
     written = json.dumps(asdict(recipe), indent=1, default=str)

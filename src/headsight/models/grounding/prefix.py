@@ -58,12 +58,19 @@ class Written:
 @torch.inference_mode()
 def encode_image(
     model: GroundingVLM,
-    pixel_values: Float[Tensor, "g 3 s s"],
+    pixel_values: Float[Tensor, "g 3 s s"] | None = None,
     content_wh_rel: Float[Tensor, "g 2"] | None = None,
+    *,
+    image_features: Float[Tensor, "g n c"] | None = None,
 ) -> ImagePrefix:
-    """The prefix of each picture, ready for `answer_many`."""
+    """The prefix of each picture, ready for `answer_many`.
+
+    `image_features` are the encoder's tokens, in the place of pixels.
+    """
     config, slots = model.config, model.model.slots_per_image
-    count, device = len(pixel_values), model.device
+    given = pixel_values if image_features is None else image_features
+    assert given is not None, "pixels or features are needed"
+    count, device = len(given), model.device
     ids = torch.full((count, 1 + slots), config.slot_token_id, device=device)
     if config.bos_token_id is not None:
         ids[:, 0] = config.bos_token_id
@@ -73,8 +80,9 @@ def encode_image(
     model.model(
         input_ids=ids,
         token_type_ids=types,
-        pixel_values=pixel_values.to(device),
+        pixel_values=None if pixel_values is None else pixel_values.to(device),
         content_wh_rel=None if content_wh_rel is None else content_wh_rel.to(device),
+        image_features=None if image_features is None else image_features.to(device),
         past_key_values=cache,
         use_cache=True,
     )

@@ -37,6 +37,7 @@ _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _LITE0_MEAN = (127 / 255,) * 3
 _LITE0_STD = (128 / 255,) * 3
+_SOME_PICTURE = object()  # takes the slots of a picture
 
 
 class GroundingProcessor(ProcessorMixin):
@@ -163,6 +164,14 @@ class GroundingProcessor(ProcessorMixin):
         if pictures:
             data["pixel_values"], data["content_wh_rel"] = self.pixels(pictures)
         return BatchFeature(data)
+
+    def text_inputs(self, prompt: str) -> dict[str, Tensor]:
+        """What `self(picture, prompt)` gives (1, L), but for the picture itself.
+
+        For a model that is given the picture as `image_features`.
+        """
+        row = self._sequence([_SOME_PICTURE, prompt], (), None)
+        return self._pad([row], "left", with_labels=False)
 
     def pixels(
         self, pictures: Sequence[Any]

@@ -1,0 +1,113 @@
+"""M0 of the reproduction: a small grounding VLM that finds heads and knows nothing of their pose.
+
+Its encoder is nano's, frozen, whose tokens are kept from telling the pose that the encoder reads
+(`tells_pose=False`): of how a head is turned there are only features, as in a CLIP encoder. The
+decoder starts from nothing and learns head boxes and hard hats, first from imagined readings, then
+from pictures. It never sees a pose question.
+
+    python reproductions/hpe-cogvlm/base.py --scenes runs/hpe/scenes --out runs/hpe/base
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from headsight.models.base import NANO
+from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.model import GroundingVLM
+from headsight.models.grounding.processor import GroundingProcessor
+from headsight.models.grounding.tokenizer import build_tokenizer
+from headsight.models.grounding.weights import read_json, weight_files
+from headsight.train.labels import read_labels
+from headsight.train.language import LanguageJob, LanguageOptions
+from headsight.train.loop import LoopConfig, run_stage
+from headsight.train.pictures import Augmentation
+from headsight.train.recipe import fingerprint
+from headsight.train.seeding import seed_numbers_
+
+STAGES = {
+    "imagined": (900, LanguageOptions(imagined=1.0, ramp_steps=150, poses=0, refers=0)),
+    "pictures": (500, LanguageOptions(imagined=0.3, poses=0, refers=0)),
+}
+BATCH, RATE = 16, 2e-3
+
+
+def main() -> None:
+    """Train and write the model folder."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--scenes", type=Path, nargs="+", required=True, help="labelled pictures")
+    parser.add_argument("--out", type=Path, required=True, help="model folder; stages beside it")
+    parser.add_argument("--steps", type=int, help="so many steps a stage, to try it out")
+    options = parser.parse_args()
+    make_base(options.scenes, options.out, steps=options.steps)
+
+
+def make_base(labels: list[Path], out: Path, *, steps: int | None = None) -> Path:
+    """The model folder `out`; nothing is done where it is there already."""
+    if (out / "config.json").exists():
+        return out
+    tokenizer = build_tokenizer()
+    model = blank_model(tokenizer)
+    pictures = [picture for path in labels for picture in read_labels(path)]
+    side = model.config.vision_config["image_size"]
+    work = out.with_name(out.name + "_training")
+    for number, (name, (usual, options)) in enumerate(STAGES.items()):
+        job = LanguageJob(
+            model,
+            tokenizer,
+            [(pictures, 1.0, Augmentation(image_size=side, zoom_range=(0.6, 2.0)))],
+            pictures[:16],
+            batch_size=BATCH,
+            lr=RATE,
+            seed=number,
+            options=options,
+        )
+        count = steps or usual
+        loop = LoopConfig(
+            steps=count, warmup_steps=50, bf16=True, save_every=100, log_every=25,
+            validate_every=count, average_decay=0.99,
+        )  # fmt: skip
+        mark = fingerprint(name, count, BATCH, RATE)
+        checkpoint = run_stage(job, loop, work / name, fingerprint=mark)
+        load_average_(model, checkpoint)
+    part = out.with_name(out.name + ".part")
+    model.half().save_pretrained(part)
+    GroundingProcessor.for_model(model.config, tokenizer).save_pretrained(part)
+    part.rename(out)
+    return out
+
+
+def blank_model(tokenizer) -> GroundingVLM:
+    """nano's encoder under a decoder of random weights."""
+    values = read_json(NANO / "config.json")
+    values["vision_config"] = {**values["vision_config"], "tells_pose": False}
+    config = GroundingVLMConfig.from_dict(values)
+    torch.manual_seed(0)
+    model = GroundingVLM(config).float()
+    seed_numbers_(model, tokenizer, generator=torch.Generator().manual_seed(0))
+    learned_anew = ("read_in", "feature_in", "position")
+    state = model.state_dict()
+    for file in weight_files(NANO):
+        with safe_open(file, "pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 - safe_open is no dict
+                inner = name.removeprefix("model.vision.encoder.")
+                if inner != name and not inner.startswith(learned_anew):
+                    state[name] = stored.get_tensor(name).float()
+    model.load_state_dict(state)
+    model.model.vision.encoder.to(memory_format=torch.channels_last)
+    return model
+
+
+def load_average_(model: torch.nn.Module, checkpoint: Path) -> None:
+    """The averaged weights of a stage."""
+    with safe_open(checkpoint, "pt") as file:
+        names = [n for n in file.keys() if n.startswith("average/")]  # noqa: SIM118
+        model.load_state_dict({n.removeprefix("average/"): file.get_tensor(n) for n in names})
+
+
+if __name__ == "__main__":
+    main()

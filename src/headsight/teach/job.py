@@ -1,0 +1,175 @@
+"""A stage's data and model for the training loop: batches by number, loss on the answers."""
+# mypy: disable-error-code="no-untyped-call"
+# (transformers, peft and parts of torch are only partly typed)
+
+from __future__ import annotations
+
+__all__ = ["Mixture", "TuneJob"]
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headsight.models.base import AttentiveVLM
+from headsight.teach.loss import AnswerModel, TokenLoss
+from headsight.teach.rehearsal import Epoch, Rehearsal, draw_epoch
+from headsight.teach.sample import Sample
+from headsight.teach.samples import SampleSource
+from headsight.teach.tokens import Batch, Features, collate, encode_sample
+from headsight.train.loop import Parts
+
+
+class Mixture:
+    """The endless row of samples that a stage trains on: new ones with old ones among them."""
+
+    def __init__(
+        self,
+        new: Sequence[SampleSource],
+        old: Sequence[SampleSource],
+        rehearsal: Rehearsal,
+        *,
+        old_weights: Sequence[float] | None = None,
+        seed: int,
+    ) -> None:
+        self._new, self._old = tuple(new), tuple(old)
+        self._ends = np.cumsum([len(source) for source in self._new])
+        self._rehearsal, self._weights, self._seed = rehearsal, old_weights, seed
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+
+    @property
+    def num_new(self) -> int:
+        """New samples of one epoch."""
+        return int(self._ends[-1])
+
+    @property
+    def epoch_length(self) -> int:
+        """Samples of one epoch, old ones among them."""
+        return len(self._epoch(0))
+
+    def counts(self) -> dict[str, int]:
+        """New and old samples of one epoch, as they are in truth."""
+        source = self._epoch(0).source
+        return {"new": int((source == 0).sum()), "old": int((source > 0).sum())}
+
+    def __getitem__(self, place: int) -> Sample:
+        """Sample `place` of the row; the same for the same seed."""
+        number, inside = divmod(place, self.epoch_length)
+        epoch = self._epoch(number)
+        source, item = int(epoch.source[inside]), int(epoch.item[inside])
+        rng = np.random.default_rng([self._seed, 3, place])
+        if source:
+            return self._old[source - 1].draw(item, rng)
+        which = int(np.searchsorted(self._ends, item, side="right"))
+        first = int(self._ends[which - 1]) if which else 0
+        return self._new[which].draw(item - first, rng)
+
+    def _draw_epoch(self, number: int) -> Epoch:
+        return draw_epoch(
+            self._rehearsal,
+            self.num_new,
+            [len(source) for source in self._old],
+            old_weights=self._weights,
+            seed=self._seed,
+            epoch=number,
+        )
+
+
+class TuneJob:
+    """What `run_stage` needs to know of a stage; see `StageJob`."""
+
+    def __init__(
+        self,
+        vlm: AttentiveVLM,
+        model: nn.Module,
+        mixture: Mixture,
+        *,
+        batch_size: int,
+        micro_batch: int | None = None,
+        lr: int | float,
+        seed: int,
+        features: Features | None = None,
+        token_loss: TokenLoss | None = None,
+        held_out: Sequence[Sample] = (),
+        rank_of: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Prepare.
+
+        Args:
+            vlm: makes rows of samples.
+            model: what learns, `vlm.model` with its adapter; what requires no gradient stays.
+            mixture: the samples.
+            batch_size: samples a step in each process.
+            micro_batch: samples run at once.
+            lr: peak learning rate.
+            seed: of dropout.
+            features: the encoder's tokens, where the encoder does not learn.
+            token_loss: by default cross entropy.
+            held_out: samples for the validation loss.
+            rank_of: number of this process and of all.
+        """
+        self.module: AnswerModel = AnswerModel(model, token_loss)
+        self._vlm, self._mixture, self._features = vlm, mixture, features
+        self._batch_size, self._micro_batch = batch_size, micro_batch or batch_size
+        self._lr, self._seed, self._held_out = lr, seed, held_out
+        self._rank, self._processes = rank_of
+        self._pad_id = int(vlm.processor.tokenizer.pad_token_id or 0)  # type: ignore[attr-defined]
+        self._has_dropout = any(
+            isinstance(m, nn.Dropout) and m.p > 0 for m in self.module.modules()
+        )
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What learns, in one group."""
+        return [
+            {"params": [p for p in self.module.parameters() if p.requires_grad], "lr": self._lr}
+        ]
+
+    def batch(self, step: int) -> Parts:
+        """The rows of a step of this process, as few pieces as they allow."""
+        first = (step * self._processes + self._rank) * self._batch_size
+        samples = [self._mixture[place] for place in range(first, first + self._batch_size)]
+        batches = self._collate(samples)
+        total = sum(_weight(batch) for batch in batches)
+        return Parts((batch, total, step) for batch in batches)
+
+    def loss(
+        self, batch: tuple[Batch, Tensor, int], module: nn.Module
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The piece's part of the step's mean loss."""
+        rows, total, step = batch
+        if not self._has_dropout:
+            return module(rows, total), {}
+        device = next(self.module.parameters()).device
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):  # the same masks after a kill
+            torch.manual_seed(hash((self._seed, step, self._rank)) % 2**63)
+            return module(rows, total), {}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """The loss on held-out samples."""
+        if not self._held_out:
+            return {}
+        batches = [
+            batch
+            for start in range(0, len(self._held_out), self._batch_size)
+            for batch in self._collate(self._held_out[start : start + self._batch_size])
+        ]
+        total = sum((_weight(batch) for batch in batches), torch.zeros(()))
+        return {"loss": sum(float(self.module(batch, total)) for batch in batches)}
+
+    def _collate(self, samples: Sequence[Sample]) -> list[Batch]:
+        rows = [encode_sample(self._vlm, sample, self._features) for sample in samples]
+        return [
+            batch
+            for start in range(0, len(rows), self._micro_batch)
+            for batch in collate(rows[start : start + self._micro_batch], pad_id=self._pad_id)
+        ]
+
+
+def _weight(batch: Batch) -> Tensor:
+    """Weights of all tokens that are said."""
+    return ((batch.labels >= 0) * batch.weights[:, None]).sum()

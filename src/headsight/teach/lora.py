@@ -1,0 +1,160 @@
+"""Which weights a LoRA stage teaches (arXiv 2106.09685), on peft: names and files are peft's."""
+# mypy: disable-error-code="no-untyped-call"
+# (transformers, peft and parts of torch are only partly typed)
+
+from __future__ import annotations
+
+__all__ = ["PRESETS", "LoraSpec", "attach", "fold_", "target_modules"]
+
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from headsight.attention.heads import find_heads
+from headsight.errors import CheckpointError, ConfigError, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSpec:
+    """One low-rank adapter; the defaults suit small budgets."""
+
+    r: int = 16
+    """Rank."""
+    alpha: int | float = 32
+    """The update is scaled by alpha / r."""
+    dropout: float = 0.0
+    """Of the adapter's input, in [0, 1)."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(r) instead (arXiv 2312.03732)."""
+    targets: str | tuple[str, ...] = "decoder"
+    """Name of a preset (see PRESETS), or regular expressions of module names."""
+    save: tuple[str, ...] = ()
+    """Regular expressions of modules that are trained whole (embeddings, norms, projectors)."""
+
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise ConfigError(f"The rank r is {self.r}, but must be at least 1.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}, but must be in [0, 1).")
+
+
+def _attention(model: nn.Module) -> list[str]:
+    return _inside(model, [site.module for site in find_heads(model).tower()])
+
+
+def _decoder(model: nn.Module) -> list[str]:
+    layers = [site.module.rpartition(".")[0] for site in find_heads(model).tower()]
+    return _inside(model, dict.fromkeys(layers))
+
+
+def _every(model: nn.Module) -> list[str]:
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    return [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
+
+
+_OFFICIAL = (
+    r"layers\.\d+\.self_attn\.language_expert_(query_key_value|dense)",
+    r"vision\.transformer\.layers\.\d+\.attention\.(query_key_value|dense)",
+)
+_EXPERTS = (r"layers\.\d+\.(self_attn\.vision_expert_\w+|mlp\.vision_mlp\.\w+)",)
+
+PRESETS: dict[str, Callable[[nn.Module], list[str]]] = {
+    "attention": _attention,
+    "decoder": _decoder,
+    "all-linear": _every,
+    "cogvlm-official": lambda model: _matching(model, _OFFICIAL),
+    "vision-expert": lambda model: _matching(model, _OFFICIAL + _EXPERTS),
+}
+"""Linear modules of a model by name: of the decoder's attention; of its layers whole; of the whole
+model; those of CogVLM's official fine-tuning (190 modules: two in each of
+32 + 63 layers); those with the visual experts."""
+
+
+def target_modules(model: nn.Module, spec: LoraSpec) -> list[str]:
+    """Full names of the linear modules that get an adapter.
+
+    Raises:
+        ConfigError: no preset of that name, or a pattern that fits nothing.
+    """
+    if isinstance(spec.targets, str) and spec.targets in PRESETS:
+        found = PRESETS[spec.targets](model)
+    else:
+        patterns = (spec.targets,) if isinstance(spec.targets, str) else spec.targets
+        found = _matching(model, patterns)
+    if not found:
+        some = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+        raise ConfigError(
+            f"The LoRA targets {spec.targets!r} fit no linear module of this model. Presets:"
+            f" {', '.join(PRESETS)}. Its linear modules are called, for instance,"
+            f" {', '.join(some[:: max(1, len(some) // 5)][:5])}."
+        )
+    return found
+
+
+def attach(model: nn.Module, spec: LoraSpec, *, seed: int = 0) -> Any:
+    """The peft model around `model`, whose linear modules are replaced in place by adapted ones.
+
+    The adapter's weights are fp32 whatever the model's are, the same for the same seed.
+
+    Raises:
+        ConfigError: targets that fit nothing.
+        MissingExtraError: peft is not installed.
+    """
+    peft = require("peft")
+    config = peft.LoraConfig(
+        r=spec.r,
+        lora_alpha=spec.alpha,
+        lora_dropout=spec.dropout,
+        use_rslora=spec.rslora,
+        target_modules=target_modules(model, spec),
+        modules_to_save=_saved(model, spec.save) or None,
+    )
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft 0.21 asks transformers 5.2x for a property by its former name
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        torch.manual_seed(seed)
+        adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=True)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+@torch.no_grad()
+def fold_(adapted: Any) -> nn.Module:
+    """The plain model with the adapter's update added to its weights: `W + s B A`, summed in fp32.
+
+    Raises:
+        CheckpointError: an update that is not finite.
+    """
+    for name, parameter in adapted.named_parameters():
+        if parameter.requires_grad and not torch.isfinite(parameter).all():
+            raise CheckpointError(
+                f"{name} holds values that are not finite: the training has diverged. Lower the"
+                " learning rate and start the stage anew."
+            )
+    plain: nn.Module = adapted.merge_and_unload()
+    return plain.requires_grad_(True)
+
+
+def _saved(model: nn.Module, patterns: tuple[str, ...]) -> list[str]:
+    names = [n for n, m in model.named_modules() if n and next(m.parameters(), None) is not None]
+    return [n for n in names if any(re.fullmatch(p, n) for p in patterns)]
+
+
+def _inside(model: nn.Module, prefixes: Iterable[str]) -> list[str]:
+    starts = tuple(f"{prefix}." for prefix in prefixes)
+    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    return [name for name in names if name.startswith(starts)]
+
+
+def _matching(model: nn.Module, patterns: Iterable[str]) -> list[str]:
+    """Patterns fit the whole name, or its end behind a dot."""
+    found = [re.compile(rf"(?:.*\.)?(?:{p})") for p in patterns]
+    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    return [name for name in names if any(p.fullmatch(name) for p in found)]

@@ -1,0 +1,248 @@
+"""A teaching run written down: a model, what it is to learn, and what it must not forget.
+
+Stages run one after another. A `tune` stage trains a LoRA adapter (or the whole model) on its data,
+with old data rehearsed among it, and folds it into a checkpoint; a `merge` stage makes a checkpoint
+of earlier ones. Every stage leaves a checkpoint of one layout.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Data", "Plan", "TuneStage", "is_plan", "read_plan"]
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headsight.errors import ConfigError
+from headsight.teach.lora import LoraSpec
+from headsight.teach.rehearsal import Rehearsal
+from headsight.train.loop import LoopConfig
+from headsight.train.recipe import build_config, read_yaml
+
+START = "model"
+"""What stages call the model that the plan starts from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Samples to learn from, or to be asked."""
+
+    path: Path
+    """Label file, folder of `headsight scenes`, or instruct file; see `headsight.teach.samples`."""
+    tasks: tuple[str, ...] = ("boxes", "pose")
+    """What is asked of labels: boxes, pose, refer."""
+    limit: int | None = None
+    """Only the first so many pictures or lines."""
+    weight: int | float | None = None
+    """Among old data: share of this source; by default its size."""
+    jitter: int | float = 0.05
+    """Largest shift of the box in a pose question, share of its side."""
+    max_heads: int = 20
+    """Most boxes in an answer."""
+    min_pixels: int | float = 0
+    """Heads whose shorter side is below that are not asked for, px."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneStage:
+    """One stage of training."""
+
+    name: str
+    """Folder of the stage below the output."""
+    start: str = ""
+    """An earlier stage, or "model"; by default the stage before."""
+    data: tuple[Data, ...]
+    """What is new."""
+    old: tuple[Data, ...] = ()
+    """What is rehearsed."""
+    rehearsal: Rehearsal = field(default_factory=Rehearsal)
+    """How much of it."""
+    lora: LoraSpec | None = field(default_factory=LoraSpec)
+    """The adapter; None trains the whole model but its vision encoder."""
+    then: str = "fold"
+    """`fold`: the stage's model holds the update in its weights; `keep_adapter`: the adapter alone
+    is written, and no stage can start from this one."""
+    epochs: int | float = 1
+    """Passes over the new samples; `steps` goes before."""
+    steps: int | None = None
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Samples a step in each process."""
+    micro_batch: int | None = None
+    """Samples that are run at once; all by default."""
+    lr: int | float = 1e-4
+    """Peak learning rate."""
+    number_spread: int | float = 0
+    """Deviation of soft targets of numbers in steps; 0 = plain cross entropy."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice rather than keep them."""
+    loop: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of `LoopConfig`, but `steps`."""
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ConfigError(f"stage {self.name!r} has no data. List at least one source.")
+        if self.rehearsal.ratio > 0 and not self.old:
+            raise ConfigError(
+                f"stage {self.name!r} rehearses a ratio of {self.rehearsal.ratio}, but names no"
+                " old data. List what is to be rehearsed under `old`."
+            )
+        if self.epochs <= 0 or self.batch_size < 1 or (self.micro_batch or 1) < 1:
+            raise ConfigError(
+                f"stage {self.name!r}: epochs, batch_size and micro_batch must be positive."
+            )
+        if self.then not in ("fold", "keep_adapter"):
+            raise ConfigError(
+                f"stage {self.name!r}: then is {self.then!r}, but must be fold or keep_adapter."
+            )
+
+    def loop_config(self, steps: int) -> LoopConfig:
+        """The loop's settings: those of CogVLM's official fine-tuning where the stage has none."""
+        usual = {
+            "warmup_steps": max(1, round(0.02 * steps)),
+            "weight_decay": 0.05,
+            "average_decay": 0.0,
+            "betas": (0.9, 0.95),
+            "trained_only": self.lora is not None,
+            "save_every": max(1, min(200, steps // 4)),
+            "validate_every": steps,
+            "log_every": max(1, min(20, steps // 50)),
+        }
+        where = f"stage {self.name} loop"
+        return build_config(LoopConfig, {**usual, **self.loop, "steps": steps}, where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeStage:
+    """One stage that makes a checkpoint of earlier ones; nothing is trained."""
+
+    name: str
+    """Folder of the stage below the output."""
+    merge: Mapping[str, Any]
+    """`method`, `base` and `expert` (stages, or "model"; several experts in a list), and the
+    method's parameters, as for `headsight merge`."""
+
+    def __post_init__(self) -> None:
+        missing = [key for key in ("method", "base", "expert") if not self.merge.get(key)]
+        if missing:
+            raise ConfigError(f"stage {self.name!r}: merge names no {' and no '.join(missing)}.")
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Base, then experts."""
+        expert = self.merge["expert"]
+        experts = (expert,) if isinstance(expert, str) else tuple(expert)
+        return (str(self.merge["base"]), *experts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A whole run."""
+
+    name: str
+    """Name of the run."""
+    model: str
+    """What is taught: a name, folder or hub id that `headsight.load` takes."""
+    output: Path
+    """Folder of stages and reports."""
+    features: Path | None = None
+    """Folder of the encoder's tokens, which runs may share; by default below the output."""
+    seed: int = 0
+    """Of everything drawn."""
+    skills: Mapping[str, Data] = field(default_factory=dict)
+    """Probe set of each skill, asked before and after every stage."""
+    stages: tuple[TuneStage | MergeStage, ...]
+    """What to run."""
+
+    def __post_init__(self) -> None:
+        known = [START]
+        folded = {START}
+        for number, stage in enumerate(self.stages):
+            if stage.name in known or "/" in stage.name:
+                raise ConfigError(
+                    f"A stage is called {stage.name!r}; names must differ from each other and from"
+                    f" {START!r}, and hold no slash."
+                )
+            for parent in self.parents(number):
+                if parent not in known:
+                    raise ConfigError(
+                        f"stage {stage.name!r} starts from {parent!r}, but what comes before it is"
+                        f" {', '.join(known)}."
+                    )
+                if parent not in folded:
+                    raise ConfigError(
+                        f"stage {stage.name!r} starts from {parent!r}, which keeps its adapter"
+                        " apart. Let that stage fold (then: fold)."
+                    )
+            known.append(stage.name)
+            if not (isinstance(stage, TuneStage) and stage.then == "keep_adapter"):
+                folded.add(stage.name)
+
+    def parents(self, number: int) -> tuple[str, ...]:
+        """What stage `number` is made of."""
+        stage = self.stages[number]
+        if isinstance(stage, MergeStage):
+            return stage.parents
+        return (stage.start or (self.stages[number - 1].name if number else START),)
+
+
+def is_plan(path: Path) -> bool:
+    """True of a teaching recipe (it names a `model`), False of one that trains from nothing."""
+    return "model" in read_yaml(path)
+
+
+def read_plan(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Plan:
+    """The plan in a YAML file; relative paths in it are relative to the working folder.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown or a value is out of range.
+    """
+    values = dict(read_yaml(path))
+    values |= {k: v for k, v in (overrides or {}).items() if v is not None}
+    stages = values.get("stages")
+    if not isinstance(stages, list) or not stages:
+        raise ConfigError(f"{path} lists no stages; expected at least one under `stages`.")
+    values["stages"] = tuple(_stage(s, f"{path} stage {n}") for n, s in enumerate(stages, 1))
+    skills = values.get("skills") or {}
+    if not isinstance(skills, Mapping):
+        raise ConfigError(f"{path}: skills is {type(skills).__name__}, but must map names to data.")
+    values["skills"] = {k: _data(v, f"{path} skill {k}") for k, v in skills.items()}
+    for key in ("output", "features"):
+        if values.get(key) is not None:
+            values[key] = Path(values[key])
+    return build_config(Plan, values, str(path))
+
+
+def _stage(values: Any, where: str) -> TuneStage | MergeStage:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} is {type(values).__name__}, but must be a mapping.")
+    values = dict(values)
+    if "merge" in values:
+        return build_config(MergeStage, values, where)
+    for key in ("data", "old"):
+        if key in values:
+            values[key] = tuple(_data(v, f"{where} {key}") for v in values[key] or ())
+    rehearsal = values.get("rehearsal")
+    if rehearsal is not None:
+        as_mapping = rehearsal if isinstance(rehearsal, Mapping) else {"ratio": rehearsal}
+        values["rehearsal"] = build_config(Rehearsal, as_mapping, f"{where} rehearsal")
+    if values.get("lora") is not None:
+        lora = dict(values["lora"])
+        for key in ("targets", "save"):
+            if isinstance(lora.get(key), list):
+                lora[key] = tuple(lora[key])
+        values["lora"] = build_config(LoraSpec, lora, f"{where} lora")
+    return build_config(TuneStage, values, where)
+
+
+def _data(values: Any, where: str) -> Data:
+    if isinstance(values, str):
+        values = {"path": values}
+    if not isinstance(values, Mapping) or "path" not in values:
+        raise ConfigError(f"{where} names no path. Give {{path: ..., tasks: [...]}}.")
+    made = {**values, "path": Path(values["path"])}
+    if "tasks" in made:
+        tasks = made["tasks"]
+        made["tasks"] = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    return build_config(Data, made, where)

@@ -1,0 +1,198 @@
+"""Whole plans on a tiny model: killed and gone on with, refused where settings changed, reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from headsight.errors import ConfigError, ResumeError
+from headsight.models.base import load_vlm
+from headsight.teach.plan import Plan, read_plan
+from headsight.teach.stages import run_plan
+
+
+def plan_of(school: Any, output: Path, **changes: Any) -> Path:
+    """A plan of two stages, the second with rehearsal."""
+    lora = {"r": 4, "alpha": 8}
+    values = {
+        "name": "tiny",
+        "model": str(school.model),
+        "output": str(output),
+        "features": str(school.folder / "features"),
+        "skills": {
+            "boxes": {"path": str(school.old), "tasks": "boxes", "limit": 2},
+            "pose": {"path": str(school.labels), "tasks": "pose", "limit": 3},
+        },
+        "stages": [
+            {
+                "name": "weak",
+                "data": [str(school.labels)],
+                "lora": lora,
+                "steps": 6,
+                "batch_size": 4,
+                "lr": 0.01,
+                "loop": {"save_every": 2, "log_every": 1},
+            },
+            {
+                "name": "pose",
+                "data": [{"path": str(school.labels), "tasks": ["pose"]}],
+                "old": [{"path": str(school.old), "tasks": ["boxes"]}],
+                "rehearsal": 0.25,
+                "lora": {**lora, "dropout": 0.1},
+                "steps": 6,
+                "batch_size": 4,
+                "lr": 0.01,
+                "number_spread": 2,
+                "loop": {"save_every": 2, "log_every": 1},
+            },
+        ],
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "plan.yaml"
+    path.write_text(yaml.safe_dump({**values, **changes}))
+    return path
+
+
+def _plan(school: Any, output: Path, **changes: Any) -> Plan:
+    return read_plan(plan_of(school, output, **changes))
+
+
+@pytest.fixture(scope="module")
+def finished(school: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    output = tmp_path_factory.mktemp("run")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes that are killed
+    assert run_plan(_plan(school, output), quiet=True) == output / "pose" / "model"
+    yield output
+    torch.set_num_threads(threads)
+
+
+def test_every_stage_leaves_a_model_its_lineage_and_a_report(school: Any, finished: Path) -> None:
+    start = load_file(school.model / "model.safetensors")
+    for name in ("weak", "pose"):
+        folder = finished / name
+        weights = load_file(folder / "model" / "model.safetensors")
+        assert weights.keys() == start.keys()
+        changed = {n for n in start if not weights[n].equal(start[n])}
+        assert changed
+        assert all(n.startswith("model.layers.") for n in changed)
+        assert {p.name for p in folder.iterdir()} >= {
+            "adapter",
+            "report.md",
+            "report.html",
+            "curves.svg",
+        }
+        vlm = load_vlm(str(folder / "model"), device="cpu")
+        assert vlm.name == "model"
+    lineage = json.loads((finished / "pose" / "lineage.json").read_text())
+    assert list(lineage["parents"]) == ["weak"]
+    assert lineage["facts"]["samples"] == {"new": 10, "old": 2}
+    assert lineage["data"][str(school.labels)]
+    report = (finished / "pose" / "report.md").read_text()
+    assert "samples of an epoch: 10 new, 2 rehearsed" in report
+    assert "| pose | 6 | geodesic median, deg |" in report
+    page = (finished / "pose" / "report.html").read_text()
+    assert page.count("<figure>") >= 4
+    assert "<polyline" in page
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_the_adapter_on_the_disk_gives_the_folded_model(school: Any, finished: Path) -> None:
+    peft = pytest.importorskip("peft")
+    base = load_vlm(str(school.model), device="cpu").model  # type: ignore[attr-defined]
+    adapted = peft.PeftModel.from_pretrained(base, finished / "weak" / "adapter")
+    merged = adapted.merge_and_unload().state_dict()
+    stored = load_file(finished / "weak" / "model" / "model.safetensors")
+    assert all(merged[name].equal(stored[name]) for name in stored)
+
+
+def test_finished_stages_are_not_run_again(school: Any, finished: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
+    run_plan(_plan(school, finished), quiet=True)
+    after = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
+    changed = {p.name for p in after if before.get(p) != after[p]}
+    assert changed == {"plan.yaml"}  # written by the test itself
+
+
+def test_other_settings_and_unknown_stages_are_refused(school: Any, finished: Path) -> None:
+    with pytest.raises(ResumeError, match="other settings"):
+        run_plan(_plan(school, finished, seed=5), quiet=True)
+    with pytest.raises(ConfigError, match="No stage is called"):
+        run_plan(_plan(school, finished), quiet=True, only=["pse"])
+
+
+def test_a_stage_before_its_parent_is_refused(school: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has not been run"):
+        run_plan(_plan(school, tmp_path), quiet=True, only=["pose"])
+
+
+def test_it_learns(school: Any, finished: Path, tmp_path: Path) -> None:
+    stage = {
+        "name": "s",
+        "data": [{"path": str(school.labels), "tasks": ["pose"], "jitter": 0}],
+        "lora": None,
+        "steps": 60,
+        "batch_size": 10,
+        "lr": 0.01,
+    }
+    skills = {"pose": {"path": str(school.labels), "tasks": "pose"}}
+    run_plan(_plan(school, tmp_path, stages=[stage], skills=skills), quiet=True)
+    after = json.loads((tmp_path / "s" / "after.json").read_text())["skills"]["pose"]
+    assert after["figures"]["strict_invalid"] < 0.5  # before: 1.0, random weights
+    before = json.loads((tmp_path / "start.json").read_text())["skills"]["pose"]
+    assert before["figures"]["strict_invalid"] == 1.0
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_the_bytes_are_the_same(
+    school: Any, finished: Path, tmp_path: Path, kills: int
+) -> None:
+    path = plan_of(school, tmp_path)
+    rng, killed = random.Random(kills), 0
+    while killed < kills:
+        child = _start(path)
+        _wait_for_a_stage(tmp_path, child)
+        time.sleep(rng.uniform(0, 1.5))
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            killed += 1
+        child.wait()
+        if (tmp_path / "pose" / "lineage.json").exists():  # too late: a stage anew
+            shutil.rmtree(tmp_path / rng.choice(["weak", "pose"]))
+    assert _start(path).wait() == 0, (tmp_path / "log.txt").read_text()
+    for name in ("weak", "pose"):
+        for file in ("model/model.safetensors", "adapter/adapter_model.safetensors"):
+            assert (tmp_path / name / file).read_bytes() == (finished / name / file).read_bytes()
+        mine = json.loads((tmp_path / name / "after.json").read_text())
+        assert mine == json.loads((finished / name / "after.json").read_text())
+
+
+def _start(path: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "headsight", "train", str(path), "--quiet", "--threads", "1"]
+    with (path.parent / "log.txt").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+
+def _wait_for_a_stage(output: Path, child: subprocess.Popen[bytes]) -> None:
+    """Until training has begun, so that kills do not all fall into the start of Python."""
+    begun = time.monotonic()
+    files = [output / name / "log.csv" for name in ("weak", "pose")]
+    before = {file: file.stat().st_mtime_ns if file.exists() else 0 for file in files}
+    while child.poll() is None and time.monotonic() - begun < 60:
+        if any(f.exists() and f.stat().st_mtime_ns != before[f] for f in files):
+            return
+        time.sleep(0.05)
