@@ -63,11 +63,12 @@ def heads(
 
     import numpy as np
 
-    from headsight.cli.journalled import plain, versions
+    from headsight.cli.journalled import plain
     from headsight.cli.written import tell_written
     from headsight.data.heads import read_heads
     from headsight.eval.heads import summarise
     from headsight.files import write_atomic
+    from headsight.versions import versions
 
     samples = read_heads(data)[:limit]
     if min_size:

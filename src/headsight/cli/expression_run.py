@@ -186,7 +186,7 @@ def _result(
     outcome: Outcome[Any],
     figures: dict[str, Any],
 ) -> dict[str, Any]:
-    from headsight.cli.journalled import versions
+    from headsight.versions import versions
 
     exchanges = (outcome.first or {"exchanges": []})["exchanges"]
     return {

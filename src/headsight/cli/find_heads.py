@@ -163,8 +163,8 @@ def _found_with(
 ) -> dict[str, Any]:
     """The fields of a head set that say what its heads were found with."""
     from headsight.attention.head_set import model_fingerprint
-    from headsight.cli.journalled import versions
     from headsight.data.ref_sample import fingerprint
+    from headsight.versions import versions
 
     return {
         "model": model_fingerprint(vlm.model),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Outcome", "open_journal", "plain", "run_journalled", "versions"]
+__all__ = ["Outcome", "open_journal", "plain", "run_journalled"]
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,6 @@ from headsight.errors import (
     ResumeError,
 )
 from headsight.files import Journal
-from headsight.versions import versions
 
 if TYPE_CHECKING:
     from rich.progress import Progress
