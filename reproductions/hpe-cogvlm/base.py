@@ -82,7 +82,7 @@ def make_base(labels: list[Path], out: Path, *, steps: int | None = None) -> Pat
 
 
 def blank_model(tokenizer) -> GroundingVLM:
-    """nano's encoder under a decoder of random weights."""
+    """Nano's encoder under a decoder of random weights."""
     values = read_json(NANO / "config.json")
     values["vision_config"] = {**values["vision_config"], "tells_pose": False}
     config = GroundingVLMConfig.from_dict(values)

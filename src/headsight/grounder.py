@@ -78,7 +78,7 @@ class Grounder:
         sam_prompt: SamPrompt = "box",
         rec_box: RecBox = "attention",
     ) -> Detections:
-        """The places that `words` name, such as "the man in the red shirt".
+        """The places that `words` name, such as "the woman looking at the camera".
 
         With `heads` (a `HeadSet`, or the file that `headsight find-heads` wrote) the model writes
         nothing: the place is read from where these attention heads look (arXiv 2503.06287).

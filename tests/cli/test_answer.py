@@ -125,9 +125,25 @@ def test_quiet_and_verbose(run: Callable, photo: Path) -> None:
     assert run("heads", photo, "--quiet", "--raw").out.count("A: ") == 3
 
 
+def test_places_of_a_lower_score_are_left_out(run: Callable, photo: Path, tmp_path: Path) -> None:
+    """The scripted model is 0.8 sure of both heads."""
+    for words in (("heads", photo), ("ground", photo, "a head")):
+        for score, number in ((0, 2), (0.79, 2), (0.81, 0), (1, 0)):
+            ran = run(*words, "--min-score", score, "--json")
+            [document] = json.loads(ran.out)["pictures"]
+            assert (ran.code, len(document["places"])) == (0, number)
+            assert document["exchanges"]  # what was said stays
+        for score in ("-0.1", "1.1", "nan", "much"):
+            ran = run(*words, "--min-score", score)
+            assert (ran.code, ran.out) == (2, "")
+            assert "'--min-score'" in ran.err
+    assert "expected 0 to 1" in run("heads", photo, "--min-score", 2).err
+
+
 def test_save(run: Callable, photo: Path, tmp_path: Path) -> None:
     target = tmp_path / "new" / "drawn.png"
-    assert run("heads", photo, "--save", target).code == 0
+    ran = run("heads", photo, "--save", target)
+    assert (ran.code, ran.err) == (0, f"written: {target}\n")
     with Image.open(target) as drawn, Image.open(photo) as original:
         assert drawn.size == original.size
         assert drawn.convert("RGB").tobytes() != original.tobytes()
@@ -136,7 +152,8 @@ def test_save(run: Callable, photo: Path, tmp_path: Path) -> None:
     assert ran.code == 2
     assert "exists. Choose another --save, or give --overwrite" in ran.err
     assert target.read_bytes() == before
-    assert run("ground", photo, "a head", "--save", target, "--overwrite").code == 0
+    ran = run("ground", photo, "a head", "--save", target, "--overwrite", "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
     assert target.read_bytes() != before
     assert sorted(p.name for p in target.parent.iterdir()) == ["drawn.png"]  # no part left behind
 

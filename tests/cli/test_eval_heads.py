@@ -17,8 +17,9 @@ def test_the_table_holds_what_was_measured_and_nothing_else(run: Callable, tmp_p
         "annotations": [{"image_id": 1, "bbox": box} for box in boxes],
     }
     (tmp_path / "annotations.json").write_text(json.dumps(document))
-    ran = run("eval", "heads", "--data", tmp_path / "annotations.json")
-    assert ran.code == 0
+    out = tmp_path / "out.json"
+    ran = run("eval", "heads", "--data", tmp_path / "annotations.json", "--output", out)
+    assert (ran.code, ran.err) == (0, f"written: {out}\n")
     lines = [line.strip("│ ").split("│") for line in ran.out.splitlines() if "│" in line]
     rows = {row[0].strip(): row[1].strip() for row in lines}
     assert rows["heads"] == "2"  # a count, not 2.000

@@ -76,7 +76,7 @@ def test_figures_of_a_whole_run(run: Callable, model: Any, tmp_path: Path) -> No
     out = tmp_path / "out" / "result.json"
     path = data(tmp_path, *ROWS)
     ran = run("eval", "refer", "--data", path, "--model", "scripted", "--json", "--output", out)
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (0, f"written: {out}\n")
     result = json.loads(ran.out)
     assert result == json.loads(out.read_text())
     assert result["schema"] == "headsight.eval-refer/1"
@@ -420,7 +420,7 @@ def test_a_server_is_asked_in_the_place_of_a_model(
     made = []
 
     def serve(url: str, name: str, *, dialect: str | None) -> Any:
-        made.append((url, name))
+        made.append((url, name, dialect))
         vlm = scripted(answer)
         vlm.dialect = "headsight"
         vlm.read = lambda picture, reply, *, mode: DIALECTS["headsight"].parse(
@@ -432,8 +432,14 @@ def test_a_server_is_asked_in_the_place_of_a_model(
     words = ("--data", data(tmp_path, *ROWS), "--server", "http://here:8000/v1", "--model", "qwen")
     ran = run("eval", "refer", *words, "--json")
     assert ran.code == 0
-    assert made == [("http://here:8000/v1", "qwen")]
+    assert made == [("http://here:8000/v1", "qwen", None)]
     assert json.loads(ran.out)["settings"]["server"] == "http://here:8000/v1"
+    ran = run("eval", "refer", *words, "--json", "--dialect", "qwen3_vl")
+    assert (ran.code, made[1][2]) == (0, "qwen3_vl")
+    assert json.loads(ran.out)["settings"]["dialect"] == "qwen3_vl"
+    ran = run("eval", "refer", "--data", words[1], "--model", "scripted", "--dialect", "qwen3_vl")
+    assert (ran.code, ran.out) == (2, "")
+    assert "only a served model needs one" in ran.err
 
 
 def test_the_command_is_a_plain_function(model: Any, tmp_path: Path, capsys: Any) -> None:

@@ -39,9 +39,9 @@ def find(
 
     monkeypatch.setitem(MODELS, "nano", lambda device: nano)
 
-    def call(*words: object) -> tuple[int, str, str]:
+    def call(*words: object, quiet: bool = True) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
-            main(["find-heads", "--quiet", *map(str, words)])
+            main(["find-heads", *["--quiet"] * quiet, *map(str, words)])
         said = capsys.readouterr()
         return int(left.value.code or 0), said.out, said.err
 
@@ -112,7 +112,10 @@ def test_frequencies_that_tell_nothing_are_told(find: Callable, tmp_path: Path) 
     words = ("--data", refs(tmp_path, 3), "--tau", 0.1, "--skip-layers", 3)
     told = find(*words, "--out", tmp_path / "a.json")[1]
     assert "heads that qualify are taken every time" in told
-    assert "taken every time" not in find(*words, "--taken", 1, "--out", tmp_path / "b.json")[1]
+    _, told, error = find(*words, "--taken", 1, "--out", tmp_path / "b.json", quiet=False)
+    assert "taken every time" not in told
+    names = ("b.json", "b.png", "b-maps.png")
+    assert error == "".join(f"written: {tmp_path / name}\n" for name in names)
 
 
 def test_the_data_is_told_by_its_hash(find: Callable, tmp_path: Path) -> None:

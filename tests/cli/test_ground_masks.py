@@ -76,7 +76,7 @@ def test_nothing_found_needs_no_mask(
     for more in ((), ("--segmenter", sam_folder, "--rec-box", "sam")):
         target = tmp_path / f"{len(more)}.png"
         ran = run("ground", photo, "a unicorn", "--mask", *more, "--save", target)
-        assert (ran.code, ran.err) == (0, "")
+        assert (ran.code, ran.err) == (0, f"written: {target}\n")
         assert ran.out == f"{photo}: no places\n"
         assert target.exists()
     assert places(run("ground", photo, "a unicorn", "--mask", "--json")) == []

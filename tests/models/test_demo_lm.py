@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,6 +97,37 @@ def test_half_of_a_folder_is_never_left(
     with pytest.raises(OSError, match="no room"):
         unpack_gguf(tmp_path / "model.gguf", tmp_path / "cache" / "model")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_two_that_unpack_at_once(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find no folder, and both finish: one of the two is kept, whole."""
+    both = Barrier(2, timeout=60)
+
+    class Waiting(Tokenizer):
+        def save_pretrained(self, folder: Path) -> None:
+            super().save_pretrained(folder)
+            both.wait()
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda **options: Waiting())
+    folder = tmp_path / "cache" / "model"
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(unpack_gguf, tmp_path / "model.gguf", folder) for _ in range(2)]
+    assert [run.exception() for run in runs] == [None, None]
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+def test_what_lies_there_is_not_replaced(packed: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "model"
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"holds no model\. Move it away"):
+        unpack_gguf(tmp_path / "model.gguf", folder)
+    assert [path.name for path in folder.parent.rglob("*")] == ["model", "mine.txt"]
 
 
 @pytest.mark.slow

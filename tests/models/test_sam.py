@@ -24,7 +24,7 @@ from transformers.models.sam3.configuration_sam3 import Sam3ViTConfig
 
 from headsight.errors import CheckpointError, InputError, MissingExtraError
 from headsight.geometry.region_maps import RegionMap
-from headsight.models.segmenters import Segmenter, load_segmenter
+from headsight.models.segmenters import PointSegmenter, Segmenter, load_segmenter
 from headsight.picture import Picture
 
 SIDE = 64
@@ -33,6 +33,8 @@ PICTURE = Picture(
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8))
 )
 BOXES = np.array([[10.0, 5, 60, 45], [0, 0, 90, 50], [70.5, 20.25, 88, 31]])
+POINTS = np.array([[[30.0, 20], [35, 25]], [[0, 0], [89, 49]], [[80.5, 25.25], [75, 30]]])
+"""Two on each of three places."""
 DECODER = {
     "hidden_size": 32,
     "mlp_dim": 32,
@@ -264,33 +266,41 @@ def test_contract(segmenters: dict[str, Any], name: str) -> None:
         segmenter.from_boxes(seen, np.vstack((BOXES[:2], BOXES[2, [2, 1, 0, 3]])), words="cup")
 
 
-def real_inputs(name: str) -> tuple[Tensor, Tensor]:
-    """Pixels and boxes as transformers' processors give them."""
-    rows = [BOXES.tolist()]
+def real_inputs(name: str, **prompts: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pixels and prompts as transformers' processors give them."""
     if name in PADDED:
-        inputs = sam_processor(name)(PICTURE.image, input_boxes=rows, return_tensors="pt")
-        return inputs["pixel_values"], inputs["input_boxes"].float()
+        inputs = sam_processor(name)(PICTURE.image, **prompts, return_tensors="pt")
+        return inputs["pixel_values"], _prompts(inputs)
     pixels = stretching_processor()(PICTURE.image, return_tensors="pt")["pixel_values"]
     kind = "Sam3TrackerProcessor" if name == "sam3_tracker" else "Sam2Processor"
     processor = getattr(transformers, kind)(stretching_processor())
     sizes = [[HEIGHT, WIDTH]]
-    inputs = processor(original_sizes=sizes, input_boxes=rows, return_tensors="pt")
-    return pixels, inputs["input_boxes"]
+    return pixels, _prompts(processor(original_sizes=sizes, **prompts, return_tensors="pt"))
+
+
+def _prompts(inputs: Any) -> dict[str, Tensor]:
+    found = {name: inputs[name] for name in inputs if name.startswith("input_")}
+    return {name: v.float() if v.is_floating_point() else v.long() for name, v in found.items()}
+
+
+def to_picture(name: str, masks: Tensor) -> Tensor:
+    """Logits (N, M, h, w) at the size of the picture, as transformers' processors do it."""
+    if name in PADDED:
+        size, resized = [[HEIGHT, WIDTH]], [[36, 64]]  # 50 * 64 / 90 = 35.6
+        processor = sam_processor(name)
+        [logits] = processor.post_process_masks(masks[None], size, resized, binarize=False)
+        return logits
+    return functional.interpolate(masks, (HEIGHT, WIDTH), mode="bilinear")
 
 
 @pytest.mark.parametrize("name", BY_BOX)
 def test_same_masks_as_with_the_real_processor(segmenters: dict[str, Any], name: str) -> None:
     segmenter = segmenters[name]
-    pixels, boxes = real_inputs(name)
+    pixels, prompts = real_inputs(name, input_boxes=[BOXES.tolist()])
     torch.testing.assert_close(segmenter.framing.pixels(PICTURE.image), pixels)
     with torch.no_grad():
-        out = segmenter.model(pixel_values=pixels, input_boxes=boxes, multimask_output=False)
-    if name in PADDED:
-        size, resized = [[HEIGHT, WIDTH]], [[36, 64]]  # 50 * 64 / 90 = 35.6
-        processor = sam_processor(name)
-        [logits] = processor.post_process_masks(out.pred_masks, size, resized, binarize=False)
-    else:
-        logits = functional.interpolate(out.pred_masks[0], (HEIGHT, WIDTH), mode="bilinear")
+        out = segmenter.model(pixel_values=pixels, **prompts, multimask_output=False)
+    logits = to_picture(name, out.pred_masks[0])
     found = segmenter.from_boxes(segmenter.embed(PICTURE), BOXES)
     # pixels whose logit is nearly 0 may fall to either side
     is_clear = logits[:, 0].abs() > 1e-4 * logits.abs().max()
@@ -298,6 +308,45 @@ def test_same_masks_as_with_the_real_processor(segmenters: dict[str, Any], name:
     np.testing.assert_array_equal(found.masks[is_clear], (logits[:, 0] > 0)[is_clear])
     scores = out.iou_scores[0, :, 0].clamp(0, 1)
     np.testing.assert_allclose(found.scores, scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BY_BOX)
+@pytest.mark.parametrize("each", [1, 2])
+def test_points_as_with_the_real_processor(
+    segmenters: dict[str, Any], name: str, each: int
+) -> None:
+    """One and two points a place, all on it; of the three masks the surest."""
+    segmenter, points = segmenters[name], POINTS[:, :each]
+    labels = [[[1] * each] * len(points)]
+    pixels, prompts = real_inputs(name, input_points=[points.tolist()], input_labels=labels)
+    with torch.no_grad():
+        out = segmenter.model(pixel_values=pixels, **prompts, multimask_output=True)
+    assert out.iou_scores.shape == (1, 3, 3)
+    found = segmenter.from_points(segmenter.embed(PICTURE), points)
+    for row, scores in enumerate(out.iou_scores[0]):
+        best = int(scores.argmax())
+        logits = to_picture(name, out.pred_masks[0])[row, best]
+        is_clear = logits.abs() > 1e-4 * logits.abs().max()
+        np.testing.assert_array_equal(found.masks[row][is_clear], (logits > 0)[is_clear])
+        assert found.scores[row] == pytest.approx(float(scores[best].clamp(0, 1)), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_contract_of_points(segmenters: dict[str, Any], name: str) -> None:
+    segmenter = segmenters[name]
+    assert isinstance(segmenter, PointSegmenter)
+    seen = segmenter.embed(PICTURE)
+    many = np.tile(POINTS, (7, 1, 1))  # more than go into one call
+    found = segmenter.from_points(seen, many, words="red cup")
+    assert (found.masks.shape, found.source) == ((21, HEIGHT, WIDTH), "segmenter")
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+    one = segmenter.from_points(seen, many[:1], words="red cup")
+    assert (one.masks[0] == found.masks[0]).mean() > 0.999
+    assert segmenter.from_points(seen, POINTS[:0], words="cup").masks.shape == (0, HEIGHT, WIDTH)
+    with pytest.raises(InputError, match=r"Place 1 has the points \[\[91.0, 5.0\]\]"):
+        segmenter.from_points(seen, np.array([[[1.0, 1.0]], [[91.0, 5.0]]]), words="cup")
+    with pytest.raises(InputError, match=r"shape \(2, 0, 2\), but \(N, K, 2\)"):
+        segmenter.from_points(seen, np.zeros((2, 0, 2)), words="cup")
 
 
 @pytest.mark.parametrize("name", BY_BOX)
@@ -400,6 +449,35 @@ def test_words_find_and_the_box_chooses(
 
     other = segmenter.from_boxes(seen, prompts, words="dog")
     assert (other.scores != found.scores).any()
+
+
+def test_words_find_and_the_point_chooses(
+    segmenters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = segmenters["sam3"]
+    monkeypatch.setattr(segmenter, "threshold", 0.0)
+    scores, shares, _ = proposals(segmenter, "red cup")
+    is_clear = (np.abs(shares - 0.5) > 1e-4).all(0)
+    ys, xs = np.nonzero(is_clear)
+    points = np.stack([xs, ys], -1)[:: len(xs) // 40, None].astype(float)
+    seen = segmenter.embed(PICTURE)
+    found = segmenter.from_points(seen, points, words="red cup")
+    chosen = set()
+    for [(x, y)], mask, score in zip(points.astype(int), found.masks, found.scores, strict=True):
+        covering = np.flatnonzero(shares[:, y, x] > 0.5)
+        if not len(covering):
+            assert not mask.any()
+            assert score == 0
+            continue
+        best = max(covering, key=lambda i: scores[i])
+        assert score == pytest.approx(scores[best], abs=1e-4)
+        np.testing.assert_array_equal(mask[is_clear], (shares[best] > 0.5)[is_clear])
+        chosen.add(best)
+    assert len(chosen) > 1  # the choice was one
+    monkeypatch.setattr(segmenter, "threshold", 1.0)
+    assert not segmenter.from_points(seen, points, words="red cup").masks.any()
+    with pytest.raises(InputError, match="SAM 3 needs words beside a point"):
+        segmenter.from_points(seen, points)
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -555,9 +633,7 @@ def test_a_hub_id_is_fetched_once_and_only_its_safe_files(
     """From a cache laid out as the hub client does, without a network."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        CheckpointError, match=r"^org/sam cannot be fetched.*Check the id and the n"
-    ):
+    with pytest.raises(CheckpointError, match=r"^org/sam cannot be loaded.*Check the id and the n"):
         load_segmenter("org/sam", device="cpu")
     home = tmp_path / "models--org--sam"
     shutil.copytree(folders["sam"], home / "snapshots" / ("a" * 40))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,51 @@ def test_a_point_has_no_mask_and_spoils_no_other() -> None:
     assert np.isnan(scores[0])
 
 
+class Dot(TopHalf):
+    """Says that the object is the 2 x 2 px below and right of its first point."""
+
+    name = "dot"
+
+    def from_points(self, seen: Seen, points: Any, *, words: str = "") -> Masks:
+        self.asked.append((len(points), points, words))
+        boxes = np.concatenate([points[:, 0], points[:, 0] + 2], 1)
+        return Masks(boxes_to_masks(boxes, seen.image_wh), np.full(len(boxes), 0.7), "segmenter")
+
+
+def pointed(*points: tuple[float, float, float]) -> Detections:
+    rows = np.array(points, np.float64)
+    return replace(cups(*[(x, y, x, y) for x, y, _ in points]), keypoints=rows.reshape(-1, 1, 3))
+
+
+def test_a_point_prompts_a_segmenter_that_can_start_from_it() -> None:
+    segmenter = Dot()
+    found = MaskMaker(segmenter).add(pointed((5, 5, 2), (30, 10, 2), (7, 7, 0)))
+    assert found.masks is not None
+    assert found.masks.sum((1, 2)).tolist() == [4, 4, 0]
+    assert found.masks[0, 5:7, 5:7].all()
+    assert found.attributes["mask_kind"] == ("segmenter", "segmenter", "none")  # one is not seen
+    assert found.attributes["mask_prompt"] == ("point", "point", "box")
+    assert found.attributes["mask_score"][:2] == (0.7, 0.7)
+    np.testing.assert_array_equal(found.boxes[0], [5, 5, 5, 5])
+    [(number, points, words)] = segmenter.asked
+    assert (number, words) == (2, "red cup")
+    np.testing.assert_array_equal(points, [[[5, 5]], [[30, 10]]])
+
+
+def test_a_point_gets_the_box_of_its_mask_if_that_is_wanted() -> None:
+    found = MaskMaker(Dot(), rec_box="sam").add(pointed((5, 5, 2)))
+    np.testing.assert_array_equal(found.boxes, [[5, 5, 7, 7]])
+    assert found.attributes["box_from"] == ("sam",)
+
+
+def test_points_stay_points_without_such_a_segmenter() -> None:
+    for maker in (MaskMaker(TopHalf()), MaskMaker()):
+        found = maker.add(pointed((5, 5, 2)))
+        assert found.masks is not None
+        assert not found.masks.any()
+        assert found.attributes["mask_kind"] == ("none",)
+
+
 def test_a_picture_is_looked_at_once_for_many_words() -> None:
     segmenter = TopHalf()
     maker, first, second = MaskMaker(segmenter), cups((0, 0, 9, 9)), cups((0, 0, 9, 9))
@@ -200,8 +246,6 @@ def test_a_segmenter_without_use_for_maps_is_not_given_one_in_silence() -> None:
 
 
 def test_detections_without_their_picture_need_one_for_a_segmenter() -> None:
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="hold no picture"):
         MaskMaker(TopHalf()).add(replace(cups((0, 0, 9, 9)), picture=None))
 

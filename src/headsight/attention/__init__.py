@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Rows,
         TopK,
     )
+    from headsight.attention.run_log import RunLog
     from headsight.attention.selection import (
         PRESETS,
         Head,
@@ -88,6 +89,7 @@ __all__ = [
     "Reducer",
     "Replace",
     "Rows",
+    "RunLog",
     "Scale",
     "Selection",
     "SelectionCounts",
@@ -141,6 +143,7 @@ _HOMES = {
     "Reducer": "reducers",
     "Replace": "ablations",
     "Rows": "reducers",
+    "RunLog": "run_log",
     "Scale": "ablations",
     "Selection": "selection_counts",
     "SelectionCounts": "selection_counts",

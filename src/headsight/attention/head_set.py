@@ -167,11 +167,11 @@ class HeadSet:
             choice=self.choice if choice is None else choice,
         )
 
-    def require(self, *, model: str, prompt: str, query: str, views: str) -> None:
-        """Pass if the heads are valid for this model and this way of asking.
+    def require(self, model: str) -> None:
+        """Pass if the heads were found in the model with this fingerprint.
 
         Raises:
-            CheckpointError: another model, prompt, query row or choice of views.
+            CheckpointError: another model.
         """
         if model != self.model:
             raise CheckpointError(
@@ -179,12 +179,6 @@ class HeadSet:
                 f" {self.model}), but the model that is loaded has {model}. Find the heads of this"
                 " model with `headsight find-heads`."
             )
-        for name, given in (("prompt", prompt), ("query", query), ("views", views)):
-            if given != (found := getattr(self, name)):
-                raise CheckpointError(
-                    f"These heads were found with {name} {found!r}, but are used with {given!r}."
-                    f" Ask with {found!r}, or find the heads again."
-                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with a `schema` key."""

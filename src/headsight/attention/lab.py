@@ -12,7 +12,7 @@ the numbers of heads with `capture`, change them with `run`, score them with `ga
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -32,6 +32,7 @@ from headsight.attention.heads import (
 )
 from headsight.attention.recording import Recording
 from headsight.attention.reducers import HeadOutputs, Reducer
+from headsight.attention.run_log import RunLog
 from headsight.attention.sweep import sweep_heads
 from headsight.errors import InputError
 
@@ -78,6 +79,8 @@ class HeadLab:
         self._chunk_rows = chunk_rows
         self._engine = Engine(model, table, by_projection=by_projection, chunk_rows=chunk_rows)
         self._open: AbstractContextManager[None] | None = None
+        self._attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
+        self._log: RunLog | None = None
 
     @property
     def heads(self) -> HeadTable:
@@ -103,6 +106,24 @@ class HeadLab:
         if opened is not None:
             opened.__exit__(None, None, None)
 
+    @contextmanager
+    def logged(self) -> Iterator[RunLog]:
+        """Note every call of the lab inside, for a JSON record: see `RunLog`.
+
+        Inputs are hashed, which costs time: log what is to be kept, not a training. What a model
+        is asked past the lab, `model(...)` in a `recording` say, is not seen.
+
+        Raises:
+            InputError: the lab is logged already.
+        """
+        if self._log is not None:
+            raise InputError("This HeadLab is logged already. Use that log, or leave its block.")
+        self._log = RunLog(self.model, lambda: self.heads, self._attention)
+        try:
+            yield self._log
+        finally:
+            self._log = None
+
     def capture(
         self,
         inputs: Mapping[str, Any],
@@ -118,7 +139,11 @@ class HeadLab:
         Raises:
             InputError: the tower did not run, or its calls differ in shape.
         """
-        with torch.no_grad(), self.recording(reduce, tower=tower) as record:
+        with (
+            self._noted("capture", inputs, reduce=reduce, tower=tower),
+            torch.no_grad(),
+            self.recording(reduce, tower=tower) as record,
+        ):
             self.run(inputs)
         if not record.steps:
             raise InputError(
@@ -142,7 +167,7 @@ class HeadLab:
         self._check_open()
         reducers = list(reduce) if isinstance(reduce, Sequence) else [reduce]
         record = Recording(self.heads.tower(tower), reducers, self._chunk_rows)
-        with self._engine.recording(record):
+        with self._within("recording", reduce=reduce, tower=tower), self._engine.recording(record):
             yield record
 
     @contextmanager
@@ -170,7 +195,7 @@ class HeadLab:
             raise InputError(
                 "PatternPreserving needs an untouched run first: use run() or sweep()."
             )
-        with self._edits(edits):
+        with self._within("editing", gates=gates, ablate=ablate, tower=tower), self._edits(edits):
             yield
 
     def run(
@@ -196,6 +221,8 @@ class HeadLab:
         if preserving and generate is not None:
             raise InputError("PatternPreserving has no untouched run to replay under generate().")
         with ExitStack() as stack:
+            asked = {"gates": gates, "ablate": ablate, "tower": tower, "generate": generate}
+            stack.enter_context(self._noted("run", inputs, **asked))
             if preserving:
                 replay = stack.enter_context(self._engine.clean_patterns())
                 with torch.no_grad():
@@ -223,20 +250,28 @@ class HeadLab:
         gradients of the model's own parameters are left alone.
 
         Raises:
-            InputError: the loss has another shape, or does not depend on the heads.
+            InputError: the loss has another shape, does not depend on the heads, or has no gradient
+                that reaches them.
         """
         sites = self.heads.tower(tower)
         self._check_open()
         leaves = Leaves(frozenset(site.module for site in sites), per_example)
         self._engine.leaves = leaves
         try:
-            with _frozen(self.model), torch.enable_grad():
+            asked = {"loss_fn": loss_fn, "per_example": per_example, "tower": tower}
+            noted = self._noted("gate_gradients", inputs, **asked)
+            with noted, _frozen(self.model), torch.enable_grad():
                 loss = loss_fn(self.run(inputs))
                 gates = [leaves.gates[s.module] for s in sites if s.module in leaves.gates]
                 _check_loss(loss, gates, len(sites), per_example=per_example)
                 found = torch.autograd.grad(loss.sum(), gates, allow_unused=True)
         finally:
             self._engine.leaves = None
+        if all(d is None for d in found):
+            raise InputError(
+                "No gradient reaches the heads: the maps between them and the loss have none, as"
+                " those of torch's 8-bit modules. Load the model unquantised, or use sweep()."
+            )
         pairs = zip(found, gates, strict=True)
         return torch.stack([torch.zeros_like(g) if d is None else d for d, g in pairs], -2)
 
@@ -244,7 +279,8 @@ class HeadLab:
         self, inputs: Mapping[str, Any], *, tower: str | None = None
     ) -> Float[Tensor, "l h d"]:
         """Mean output of each head over examples and positions, padding left out; for `mean`."""
-        outputs = self.capture(inputs, HeadOutputs(), tower=tower)["outputs"]  # (B, L, H, T, D)
+        with self._noted("mean_outputs", inputs, tower=tower):
+            outputs = self.capture(inputs, HeadOutputs(), tower=tower)["outputs"]  # (B, L, H, T, D)
         mask = inputs.get("attention_mask")
         if not isinstance(mask, Tensor) or mask.shape != (outputs.shape[0], outputs.shape[3]):
             return outputs.float().mean((0, 3))
@@ -273,15 +309,17 @@ class HeadLab:
         """
         self._check_open()
         self._engine.refuse(inputs)
-        return sweep_heads(
-            self._engine,
-            inputs,
-            metric_fn,
-            ablation if callable(ablation) else self._maker(ablation, inputs, tower),
-            heads=heads,
-            tower=tower,
-            batch_heads=None if batch_heads == "layer" else batch_heads,
-        )
+        asked = {"metric_fn": metric_fn, "ablation": ablation, "heads": heads, "tower": tower}
+        with self._noted("sweep", inputs, **asked):
+            return sweep_heads(
+                self._engine,
+                inputs,
+                metric_fn,
+                ablation if callable(ablation) else self._maker(ablation, inputs, tower),
+                heads=heads,
+                tower=tower,
+                batch_heads=None if batch_heads == "layer" else batch_heads,
+            )
 
     def _maker(
         self, ablation: str, inputs: Mapping[str, Any], tower: str | None
@@ -306,6 +344,14 @@ class HeadLab:
             yield
         finally:
             self._engine.edits = {}
+
+    def _noted(
+        self, name: str, inputs: Mapping[str, Any], **asked: Any
+    ) -> AbstractContextManager[None]:
+        return nullcontext() if self._log is None else self._log.call(name, inputs, **asked)
+
+    def _within(self, name: str, **asked: Any) -> AbstractContextManager[None]:
+        return nullcontext() if self._log is None else self._log.context(name, **asked)
 
     def _check_open(self) -> None:
         if self._open is None:

@@ -100,6 +100,7 @@ def spatial_entropy(
     valid: Bool[ArrayT, "*#batch h w"] | None = None,
     weighting: Weighting = "area",
     min_excess: int | float = 1.0,
+    total: Float[ArrayT, "*batch"] | None = None,
 ) -> Float[ArrayT, "*batch"]:
     """Entropy, in nats, of how the cells above the mean divide among their components.
 
@@ -112,12 +113,13 @@ def spatial_entropy(
         valid: cells that count; what stands in the others is not looked at.
         weighting: by cells or by attention.
         min_excess: multiple of the mean that a cell must exceed.
+        total: `attention_sum` of the maps, where it is known already.
     """
     xp = namespace(maps)
-    masks = _numpy(above_mean(maps, valid=valid, min_excess=min_excess))
+    masks = _numpy(above_mean(maps, valid=valid, min_excess=min_excess, total=total))
     weights = None
     if weighting == "mass":
-        cut = min_excess * map_mean(maps, valid=valid)[..., None, None]
+        cut = min_excess * map_mean(maps, valid=valid, total=total)[..., None, None]
         weights = np.clip(_numpy(maps - cut), 0, None)
     entropy = component_entropy(masks, weights)
     return xp.asarray(entropy, dtype=maps.dtype, device=maps.device)
@@ -151,7 +153,8 @@ def map_centroid(
     if valid is not None:
         maps = xp.where(valid, maps, xp.zeros_like(maps))
     weights = xp.asarray(_places(height, width), dtype=maps.dtype, device=maps.device)
-    moments = maps.reshape(*maps.shape[:-2], height * width) @ weights
+    flat = maps.reshape(*maps.shape[:-2], height * width)
+    moments = xp.stack([flat @ one for one in weights], -1)  # three vectors beat a thin matrix
     total = moments[..., :1]
     is_empty = total <= 0
     middle = moments[..., 1:] / xp.where(is_empty, xp.ones_like(total), total)
@@ -160,9 +163,9 @@ def map_centroid(
 
 @lru_cache(maxsize=32)
 def _places(height: int, width: int) -> NDArray[np.float64]:
-    """(cells, 3): 1, x, y as shares of the grid."""
+    """(3, cells): 1, x, y as shares of the grid."""
     y, x = np.mgrid[0.5:height, 0.5:width]
-    return np.stack((np.ones(x.shape), x / width, y / height), -1).reshape(-1, 3)
+    return np.stack((np.ones(x.shape), x / width, y / height)).reshape(3, -1)
 
 
 def fuse_maps(

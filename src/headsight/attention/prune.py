@@ -181,7 +181,7 @@ def _projections(model: nn.Module, site: HeadSite) -> dict[str, nn.Module]:
             parent = model.get_submodule(site.module.rpartition(".")[0])
             map_ = getattr(getattr(parent, "output", None), "dense", None)
         if type(map_) is not nn.Linear:
-            kind = "none" if map_ is None else f"a {type(map_).__name__}"
+            kind = "none" if map_ is None else f"a {type(map_).__module__}.{type(map_).__name__}"
             raise InputError(
                 f"'{site.module}' has {kind} for its {role}, but heads are only removed from plain"
                 " linear maps, one each for queries, keys, values and output. Gate the heads to 0"

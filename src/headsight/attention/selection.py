@@ -122,18 +122,23 @@ def head_statistics(
         InputError: maps of another shape, sums that are not finite, or no layer left to look at.
     """
     array = _as_maps(maps)
-    sums = attention_sum(array, valid=valid).astype(np.float64)
+    totals = attention_sum(array, valid=valid)
+    sums = totals.astype(np.float64)
     if wanted is None:
         wanted = _possible(sums, rule)
     chosen = array.reshape(-1, *array.shape[2:]) if wanted.all() else array[wanted]
     entropies, centroids = np.full(sums.shape, np.nan), np.full((*sums.shape, 2), np.nan)
     entropies[wanted] = spatial_entropy(
-        chosen, valid=valid, weighting=rule.weighting, min_excess=rule.min_excess
+        chosen,
+        valid=valid,
+        weighting=rule.weighting,
+        min_excess=rule.min_excess,
+        total=totals[wanted],
     )
     centroids[wanted] = map_centroid(chosen, valid=valid)
     overlaps = None
     if truth is not None:
-        masks = above_mean(array, valid=valid, min_excess=rule.min_excess)
+        masks = above_mean(array, valid=valid, min_excess=rule.min_excess, total=totals)
         either = (masks | truth).sum((-2, -1))
         overlaps = (masks & truth).sum((-2, -1)) / np.where(either > 0, either, 1)
     height, width = array.shape[-2:]

@@ -70,7 +70,7 @@ def answer_pictures(
         for path, target in zip(paths, targets, strict=True):
             found = session.try_to_answer(path, ask)
             if not isinstance(found, HeadsightError) and target is not None:
-                found = _try_to_save(found, target)
+                found = _try_to_save(found, target, quiet=quiet)
             if isinstance(found, HeadsightError):
                 failures.append((path, found))
                 prefix = "" if len(paths) == 1 or str(path) in str(found) else f"{path}: "
@@ -186,12 +186,13 @@ def _names_in(folder: Path, paths: Sequence[Path]) -> list[Path]:
     return targets
 
 
-def _try_to_save(found: Detections, target: Path) -> Detections | HeadsightError:
+def _try_to_save(found: Detections, target: Path, *, quiet: bool) -> Detections | HeadsightError:
     """`found`, once its drawn picture lies at `target`."""
     import io
 
     from PIL import Image
 
+    from headsight.cli.written import tell_written
     from headsight.files import write_atomic
 
     buffer = io.BytesIO()
@@ -201,6 +202,7 @@ def _try_to_save(found: Detections, target: Path) -> Detections | HeadsightError
         write_atomic(target, buffer.getvalue())
     except OSError as error:
         return HeadsightError(f"{target} cannot be written: {error.strerror}. Check --save.")
+    tell_written(target, quiet=quiet)
     return found
 
 

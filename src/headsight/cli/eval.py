@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headsight.cli import options
 from headsight.errors import HeadsightError
 
 if TYPE_CHECKING:
@@ -29,35 +30,22 @@ def heads(
             help="aflw2000_sample, panoptic_sample, hardhat_workers, a COCO file or a folder.",
         ),
     ],
-    model: Annotated[
-        str, typer.Option("--model", help="Name of a model, or a local folder.")
-    ] = "nano",
-    device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")
-    ] = None,
+    model: options.Model = "nano",
+    device: options.Device = "auto",
+    limit: options.Limit = None,
     words: Annotated[
         str | None,
         typer.Option("--words", help="Ask for these instead of what the data set is labelled for."),
     ] = None,
-    constrain: Annotated[
-        bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
-    ] = False,
+    constrain: options.Constrain = False,
     min_size: Annotated[
         float, typer.Option("--min-size", help="Heads with a smaller side, px, count neither way.")
     ] = 0.0,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", help="Write the result here; a journal beside it resumes."),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start again and replace --output.")
-    ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    output: options.Output = None,
+    overwrite: options.StartAgain = False,
+    seed: options.BootstrapSeed = 0,
+    as_json: options.Json = False,
+    quiet: options.NoBar = False,
 ) -> None:
     """Measure heads: AP50, recall by size, pose errors, unreadable answers, intervals.
 
@@ -75,10 +63,12 @@ def heads(
 
     import numpy as np
 
-    from headsight.cli.journalled import plain, versions
+    from headsight.cli.journalled import plain
+    from headsight.cli.written import tell_written
     from headsight.data.heads import read_heads
     from headsight.eval.heads import summarise
     from headsight.files import write_atomic
+    from headsight.versions import versions
 
     samples = read_heads(data)[:limit]
     if min_size:
@@ -112,6 +102,7 @@ def heads(
     text = json.dumps(result, indent=1)
     if output is not None:
         write_atomic(output, text.encode() + b"\n")
+        tell_written(output, quiet=quiet)
     if as_json:
         sys.stdout.write(text + "\n")
     else:

@@ -6,6 +6,7 @@ __all__ = ["find_heads"]
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 import typer
 
 from headsight.cli import options
+from headsight.cli.head_search import beside, chart_path, check_places, run_search, sheet_path
+from headsight.cli.written import tell_written
 
 if TYPE_CHECKING:
     from headsight.attention.head_set import HeadSet
     from headsight.attention.selection import SelectionRule
     from headsight.attention.selection_counts import Selection
+    from headsight.data.refs import RefSample
     from headsight.models.base import VLM, AttentiveVLM
     from headsight.tasks.looking import Question
 
@@ -37,9 +41,7 @@ def find_heads(
     ] = "scenes",
     model: options.Model = "nano",
     split: Annotated[str | None, typer.Option("--split", help="Of the data set.")] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the pictures, if not beside them.")
-    ] = None,
+    images: options.Images = None,
     number: Annotated[int, typer.Option("--n", min=1, help="Expressions of a draw.")] = 1000,
     trials: Annotated[
         int,
@@ -93,7 +95,7 @@ def find_heads(
         bool, typer.Option("--overwrite", help="Replace --out and its pictures.")
     ] = False,
     as_json: options.Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: options.NoBar = False,
 ) -> None:
     """Find the localization heads of a model (arXiv 2503.06287), for `ground --heads`.
 
@@ -109,23 +111,8 @@ def find_heads(
     from rich.console import Console
     from rich.progress import Progress
 
-    from headsight.attention.head_set import HeadSet, model_fingerprint
+    from headsight.attention.head_set import HeadSet
     from headsight.cli.head_samples import read_samples
-    from headsight.cli.head_search import (
-        beside,
-        chart_path,
-        check_places,
-        contact_sheet,
-        run_search,
-        seen_kind,
-        sheet_path,
-        state_path,
-        write_picture,
-    )
-    from headsight.cli.journalled import versions
-    from headsight.data.ref_sample import fingerprint
-    from headsight.draw_heads import draw_selection
-    from headsight.errors import InputError
     from headsight.geometry.heatmaps import gaussian_taps
     from headsight.tasks.finding import Search, draw_samples
 
@@ -148,34 +135,88 @@ def find_heads(
         vlm = _load(model, device)
         question = _question(vlm, prompt, query, views)
         drawn = [samples[index] for index in search.order]
-        found_with: dict[str, Any] = {
-            "model": model_fingerprint(vlm.model),
-            "model_id": vlm.name,
-            "revision": str(getattr(vlm.model.config, "_commit_hash", None) or ""),
-            "prompt": question.prompt,
-            "query": question.query,
-            "opening": question.opening,
-            "views": views,
-            "seeds": tuple(seed + trial for trial in range(trials)),
-            "data": f"{name} {fingerprint(drawn)}",
-            "versions": versions(),
-        }
+        seeds = tuple(seed + trial for trial in range(trials))
+        found_with = _found_with(vlm, question, name, drawn, seeds)
         settings = {"n": number, "rule": vars(rule), **found_with}
         run_search(vlm, samples, search, question, settings, output, progress)
     selection, std = _summed(search.selections)
+    smoothing = _smoothing(vlm, question, drawn, kernel, sigma)
+    found = HeadSet.of(
+        selection, k=keep, frequency_std=std, choice=choice, **smoothing, **found_with
+    )
+    _write(found, selection, std, vlm, drawn, output)
+    for key, message in search.failures:
+        sys.stderr.write(f"headsight: {key}: {message}\n")
+    told = json.dumps(found.to_dict(), indent=1) + "\n" if as_json else _told(found, selection)
+    sys.stdout.write(told)
+    tell_written(output, chart_path(output), sheet_path(output), quiet=quiet)
+    if search.failed:
+        raise typer.Exit(1)
+
+
+def _found_with(
+    vlm: AttentiveVLM,
+    question: Question,
+    name: str,
+    drawn: Sequence[RefSample],
+    seeds: tuple[int, ...],
+) -> dict[str, Any]:
+    """The fields of a head set that say what its heads were found with."""
+    from headsight.attention.head_set import model_fingerprint
+    from headsight.data.ref_sample import fingerprint
+    from headsight.versions import versions
+
+    return {
+        "model": model_fingerprint(vlm.model),
+        "model_id": vlm.name,
+        "revision": str(getattr(vlm.model.config, "_commit_hash", None) or ""),
+        "prompt": question.prompt,
+        "query": question.query,
+        "opening": question.opening,
+        "views": question.views,
+        "seeds": seeds,
+        "data": f"{name} {fingerprint(drawn)}",
+        "versions": versions(),
+    }
+
+
+def _smoothing(
+    vlm: AttentiveVLM,
+    question: Question,
+    drawn: Sequence[RefSample],
+    kernel: int | None,
+    sigma: float | None,
+) -> dict[str, Any]:
+    """The fields of a head set that say how its maps are smoothed."""
+    from headsight.cli.head_search import seen_kind
+
     kind = seen_kind(vlm, question, drawn)
     if kind == "regions" and kernel is None and sigma is None:
         kernel, sigma = 1, 0.0  # the boxes that tokens hold have sharp edges, which are kept
-    found = HeadSet.of(
-        selection,
-        k=keep,
-        frequency_std=std,
-        view_kind=kind,
-        kernel=7 if kernel is None else kernel,
-        sigma=1.0 if sigma is None else sigma,
-        choice=choice,
-        **found_with,
-    )
+    return {
+        "view_kind": kind,
+        "kernel": 7 if kernel is None else kernel,
+        "sigma": 1.0 if sigma is None else sigma,
+    }
+
+
+def _write(
+    found: HeadSet,
+    selection: Selection,
+    std: Any,
+    vlm: AttentiveVLM,
+    drawn: Sequence[RefSample],
+    output: Path,
+) -> None:
+    """The heads, and the pictures beside them; the state of the search goes.
+
+    Raises:
+        InputError: there are no heads to write.
+    """
+    from headsight.cli.head_search import contact_sheet, state_path, write_picture
+    from headsight.draw_heads import draw_selection
+    from headsight.errors import InputError
+
     if not found.heads:
         raise InputError(
             "No head qualifies: every map is flat, or every head looks at one place. Use more"
@@ -185,12 +226,6 @@ def find_heads(
     write_picture(sheet_path(output), contact_sheet(vlm, found, drawn))
     found.save(output)
     state_path(output).unlink(missing_ok=True)
-    for key, message in search.failures:
-        sys.stderr.write(f"headsight: {key}: {message}\n")
-    told = json.dumps(found.to_dict(), indent=1) + "\n" if as_json else _told(found, selection)
-    sys.stdout.write(told)
-    if search.failed:
-        raise typer.Exit(1)
 
 
 def _rule(preset: str, **changes: Any) -> SelectionRule:

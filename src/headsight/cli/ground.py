@@ -17,7 +17,9 @@ def ground(
     pictures: options.Pictures,
     words: Annotated[
         str,
-        typer.Argument(metavar="WORDS", help='What to find, such as "the man in the red shirt".'),
+        typer.Argument(
+            metavar="WORDS", help='What to find, such as "the woman looking at the camera".'
+        ),
     ],
     model: options.Model = "nano",
     device: options.Device = "auto",
@@ -30,6 +32,7 @@ def ground(
     segmenter: options.Segmenter = None,
     sam_prompt: options.SamPrompt = "box",
     rec_box: options.RecBox = "attention",
+    min_score: options.MinScore = 0.0,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -44,13 +47,13 @@ def ground(
     the --heads look within the box, or the filled box.
 
     Examples:
-      headsight ground photo.jpg "the man in the red shirt"
+      headsight ground photo.jpg "the woman looking at the camera"
       headsight ground site/ "every head with a hard hat" --save drawn/
-      headsight ground photo.jpg "the largest head" --json
+      headsight ground photo.jpg "the largest head" --min-score 0.8 --json
       headsight ground photo.jpg "red cup" --model ./Qwen2.5-VL-3B-Instruct
       headsight ground photo.jpg "red cup" --model ./llava-1.5-7b --heads heads.json
-      headsight ground photo.jpg "red cup" --mask --save drawn.png
-      headsight ground photo.jpg "red cup" --segmenter ./sam-vit-base --save drawn.png
+      headsight ground photo.jpg "the woman" --mask --save drawn.png
+      headsight ground photo.jpg "the woman" --segmenter ./sam-vit-base --save drawn.png
       headsight ground photo.jpg "red cup" --server http://localhost:8000 --model qwen2.5-vl
     """
     from headsight.cli.masks import mask_options
@@ -62,7 +65,7 @@ def ground(
     if words.lower().endswith(PICTURE_SUFFIXES) and Path(words).is_file():
         raise InputError(
             f"The last argument, {words!r}, is a picture; expected the words there, after the"
-            ' pictures, for instance "the man in the red shirt".'
+            ' pictures, for instance "the woman looking at the camera".'
         )
     looking = chosen_heads(method, heads, model, server=server)
     expression = clean_expression(words)  # wrong words are an error before anything is loaded
@@ -74,7 +77,7 @@ def ground(
         pictures,
         lambda grounder, picture: grounder.ground(
             picture, expression, constrain=constrain, heads=looking, **masking
-        ),
+        ).with_min_score(min_score),
         model=model, device=device, quantize=quantize, server=server, dialect=dialect,
         as_json=as_json, raw=raw, save=save, overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip

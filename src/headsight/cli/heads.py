@@ -28,6 +28,7 @@ def heads(
     quantize: options.Quantize = None,
     server: options.Server = None,
     dialect: options.Dialect = None,
+    min_score: options.MinScore = 0.0,
     save: options.Save = None,
     overwrite: options.Overwrite = False,
     constrain: options.Constrain = False,
@@ -42,12 +43,14 @@ def heads(
       headsight heads photo.jpg
       headsight heads photo.jpg --save drawn.png
       headsight heads holiday/ --json > heads.json
-      headsight heads crowd.jpg --tiles auto
+      headsight heads crowd.jpg --tiles auto --min-score 0.8
     """
     number = _tiles(tiles)
     answer_pictures(
         pictures,
-        lambda grounder, picture: grounder.heads(picture, constrain=constrain, tiles=number),
+        lambda grounder, picture: grounder.heads(
+            picture, constrain=constrain, tiles=number
+        ).with_min_score(min_score),
         model=model, device=device, quantize=quantize, server=server, dialect=dialect,
         as_json=as_json, raw=raw, save=save, overwrite=overwrite, quiet=quiet, verbose=verbose,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Outcome", "open_journal", "plain", "run_journalled", "versions"]
+__all__ = ["Outcome", "open_journal", "plain", "run_journalled"]
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,19 +108,6 @@ def run_journalled(
         outcome.seconds.append(float(record["seconds"]))
         outcome.first = outcome.first or record
     return outcome
-
-
-def versions() -> dict[str, str]:
-    """What a result was made with."""
-    from importlib.metadata import version
-
-    from headsight import __version__
-
-    return {
-        "headsight": __version__,
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-    }
 
 
 def plain(value: Any) -> Any:

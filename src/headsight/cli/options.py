@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 __all__ = [
+    "BootstrapSeed",
     "Constrain",
     "Device",
     "Dialect",
     "HeadChoice",
     "HeadCount",
     "Heads",
+    "Images",
     "Json",
     "Kernel",
+    "Limit",
     "Mask",
     "Method",
+    "MinScore",
     "Model",
+    "NoBar",
+    "Output",
     "Overwrite",
     "Pictures",
     "Quantize",
@@ -25,6 +31,7 @@ __all__ = [
     "Segmenter",
     "Server",
     "Sigma",
+    "StartAgain",
     "Verbose",
 ]
 
@@ -32,6 +39,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def _score(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"{value:g} is no score; expected 0 to 1, such as 0.5.")
+    return value
+
 
 Pictures = Annotated[
     list[str],
@@ -78,6 +92,10 @@ Save = Annotated[
     typer.Option("--save", help="Write the drawn picture here; a folder for several pictures."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --save would write.")]
+MinScore = Annotated[
+    float,
+    typer.Option("--min-score", help="Leave out places of a lower score.", callback=_score),
+]
 Constrain = Annotated[
     bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
 ]
@@ -107,3 +125,14 @@ RecBox = Annotated[
         "--rec-box", help="Box of a place: attention (as found), or sam (read from its mask)."
     ),
 ]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the pictures, if not beside the labels.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="Write the result here; a journal beside it resumes."),
+]
+StartAgain = Annotated[bool, typer.Option("--overwrite", help="Start again and replace --output.")]
+BootstrapSeed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
+NoBar = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]

@@ -37,8 +37,8 @@ def pose(
     """Tell the yaw, pitch and roll of the head in a box; the whole picture is looked at.
 
     Examples:
-      headsight pose photo.jpg --box 120,40,180,110
-      headsight pose photo.jpg --box 120,40,180,110 --box 300,52,371,140 --json
+      headsight pose photo.jpg --box 159,23,297,179
+      headsight pose photo.jpg --box 159,23,297,179 --box 300,52,371,140 --json
     """
     import numpy as np
 

@@ -154,14 +154,19 @@ def _spread_labels(blocks: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[np.
         (labels[:-1, 1:], labels[1:, :-1]),
     ]
     steps = [(a, b, link) for (a, b), link in zip(pairs, _links(blocks, dtype), strict=True)]
-    for _ in range(_MOST_ROUNDS):
+
+    def reach() -> None:
         for a, b, link in steps * _REACH:
             from_a, from_b = a & link, b & link
             np.maximum(a, from_b, out=a)
             np.maximum(b, from_a, out=b)
+
+    reach()
+    for _ in range(_MOST_ROUNDS):
         places = np.multiply(labels, count, dtype=np.intp)
         places += np.arange(count)
         labels[...] = labels.reshape(-1).take(places)
+        reach()
         is_open = np.zeros(count, bool)
         for a, b, link in steps:
             is_open |= ((a ^ b) & link).any((0, 1))

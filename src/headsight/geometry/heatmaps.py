@@ -111,13 +111,21 @@ def _smoothing(size: int, kernel: int, sigma: float) -> NDArray[np.float64]:
 
 
 def map_mean(
-    maps: Float[ArrayT, "*batch h w"], *, valid: Bool[ArrayT, "*#batch h w"] | None = None
+    maps: Float[ArrayT, "*batch h w"],
+    *,
+    valid: Bool[ArrayT, "*#batch h w"] | None = None,
+    total: Float[ArrayT, "*batch"] | None = None,
 ) -> Float[ArrayT, "*batch"]:
-    """Mean of a map's `valid` cells; 0 where there are none."""
+    """Mean of a map's `valid` cells; 0 where there are none.
+
+    `total` is their sum, where it is known already.
+    """
     xp = namespace(maps)
+    if total is None:
+        kept = maps if valid is None else xp.where(valid, maps, xp.zeros_like(maps))
+        total = kept.sum((-2, -1))
     if valid is None:
-        return maps.sum((-2, -1)) / max(maps.shape[-2] * maps.shape[-1], 1)
-    total = xp.where(valid, maps, xp.zeros_like(maps)).sum((-2, -1))
+        return total / max(maps.shape[-2] * maps.shape[-1], 1)
     count = xp.clip(xp.broadcast_to(valid, maps.shape).sum((-2, -1)), 1, None)
     count = xp.asarray(count, dtype=maps.dtype)
     return total / count
@@ -128,6 +136,7 @@ def above_mean(
     *,
     valid: Bool[ArrayT, "*#batch h w"] | None = None,
     min_excess: int | float = 1.0,
+    total: Float[ArrayT, "*batch"] | None = None,
 ) -> Bool[ArrayT, "*batch h w"]:
     """Cells greater than the mean of their map; none in a constant map.
 
@@ -135,9 +144,10 @@ def above_mean(
         maps: any finite values; what stands in cells that are not `valid` is not looked at.
         valid: cells that count, in the mean and in the answer.
         min_excess: multiple of the mean that a cell must exceed; for maps that are not negative.
+        total: sums of the cells that count, where they are known already.
     """
     xp = namespace(maps)
-    mean = map_mean(maps, valid=valid)
+    mean = map_mean(maps, valid=valid, total=total)
     limit = min_excess * mean + _ROUNDING * xp.finfo(maps.dtype).eps * abs(mean)
     above = maps > limit[..., None, None]
     return above if valid is None else above & valid

@@ -104,6 +104,6 @@ def clean_expression(text: str) -> str:
     if not any(character.isalnum() for character in cleaned):
         raise InputError(
             f"The expression {text[:40]!r} has no words; expected what to look for,"
-            ' for instance "the man in the red shirt".'
+            ' for instance "the woman looking at the camera".'
         )
     return cleaned

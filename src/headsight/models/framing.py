@@ -98,6 +98,13 @@ class Framing:
         scale = np.tile((width / image_wh[0], height / image_wh[1]), 2)
         return torch.from_numpy(boxes * scale).float()
 
+    def points(
+        self, points: Float[NDArray[np.float64], "n k 2"], image_wh: tuple[int, int]
+    ) -> Float[Tensor, "n k 2"]:
+        """Points in px of the picture, in px of the square."""
+        height, width = self.resized_hw(image_wh)
+        return torch.from_numpy(points * (width / image_wh[0], height / image_wh[1])).float()
+
     def to_picture(
         self, maps: Float[Tensor, "n h w"], image_wh: tuple[int, int]
     ) -> Float[Tensor, "n height width"]:

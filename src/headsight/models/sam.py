@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from headsight.geometry.region_maps import RegionMap
 from headsight.models.framing import Framing
-from headsight.models.segmenters import Masks, Seen, checked_boxes, one_each
+from headsight.models.segmenters import Masks, Seen, checked_boxes, checked_points, one_each
 from headsight.picture import Picture
 
 _AT_ONCE = 16  # boxes a call: their masks in floating point are what takes memory
@@ -41,7 +41,7 @@ class SamSeen(Seen):
 
 
 class SamSegmenter:
-    """SAM, SAM-HQ, SAM 2, EdgeTAM or the tracker of SAM 3: one mask a box, by the pixels."""
+    """SAM, SAM-HQ, SAM 2, EdgeTAM or the tracker of SAM 3: a mask a box or point, by the pixels."""
 
     reads_maps = True
 
@@ -79,19 +79,47 @@ class SamSegmenter:
         boxes = checked_boxes(boxes, seen.image_wh)
         prompts = self.framing.boxes(boxes, seen.image_wh).to(self.model.device)
         hints = None if maps is None else [self._hint(one, seen) for one in one_each(maps, boxes)]
+        return self._drawn(seen, {"input_boxes": prompts[None]}, hints)
+
+    @torch.inference_mode()
+    def from_points(
+        self, seen: SamSeen, points: Float[NDArray[Any], "n k 2"], *, words: str = ""
+    ) -> Masks:
+        """One mask a row of points: of the three that SAM offers the one it is surest of. No words.
+
+        Raises:
+            InputError: a point beside the picture.
+        """
+        points = checked_points(points, seen.image_wh)
+        prompts = self.framing.points(points, seen.image_wh).to(self.model.device)
+        are_inside = torch.ones(prompts.shape[:2], dtype=torch.long, device=prompts.device)
+        asked = {"input_points": prompts[None], "input_labels": are_inside[None]}
+        return self._drawn(seen, asked, several=True)
+
+    def _drawn(
+        self,
+        seen: SamSeen,
+        asked: Mapping[str, Tensor],
+        hints: Sequence[Tensor] | None = None,
+        *,
+        several: bool = False,
+    ) -> Masks:
+        """One mask a prompt (axis 1 of what is asked), or the best of `several`."""
+        number = next(iter(asked.values())).shape[1]
         width, height = seen.image_wh
-        masks, scores = np.zeros((len(boxes), height, width), bool), np.zeros(len(boxes))
+        masks, scores = np.zeros((number, height, width), bool), np.zeros(number)
         step = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // (width * height)))
         step = step if hints is None else 1  # all boxes of a call share one mask prompt
-        for start in range(0, len(boxes), step):
+        for start in range(0, number, step):
             part = slice(start, start + step)
             hint = {} if hints is None else {"input_masks": hints[start]}
-            out = self.model(
-                **seen.features, **hint, input_boxes=prompts[None, part], multimask_output=False
-            )
-            logits = self.framing.to_picture(out.pred_masks[0, :, 0].float(), seen.image_wh)
+            prompts = {name: value[:, part] for name, value in asked.items()}
+            out = self.model(**seen.features, **hint, **prompts, multimask_output=several)
+            best = out.iou_scores[0].argmax(-1)
+            rows = torch.arange(len(best), device=best.device)
+            logits = self.framing.to_picture(out.pred_masks[0, rows, best].float(), seen.image_wh)
             masks[part] = (logits > 0).cpu().numpy()
-            scores[part] = out.iou_scores[0, :, 0].float().clamp(0, 1).cpu().numpy()
+            scores[part] = out.iou_scores[0, rows, best].float().clamp(0, 1).cpu().numpy()
         return Masks(masks, scores, "segmenter")
 
     def _hint(self, one: RegionMap, seen: SamSeen) -> Float[Tensor, "1 1 cells cells"]:

@@ -23,7 +23,7 @@ from headsight.geometry.boxes import box_iou
 from headsight.geometry.region_maps import RegionMap
 from headsight.models.framing import Framing
 from headsight.models.sam import SamSeen
-from headsight.models.segmenters import Masks, checked_boxes
+from headsight.models.segmenters import Masks, checked_boxes, checked_points
 from headsight.picture import Picture
 
 _NO_WORDS = "visual"  # what SAM 3 was trained to read beside an example
@@ -86,6 +86,32 @@ class Sam3Segmenter:
                 shares = self.framing.to_picture(found.shares[[best]], seen.image_wh)
                 masks[i] = (shares[0] > 0.5).cpu().numpy()
                 scores[i] = found.scores[best]
+        return Masks(masks, scores, "segmenter")
+
+    @torch.inference_mode()
+    def from_points(
+        self, seen: SamSeen, points: Float[NDArray[Any], "n k 2"], *, words: str = ""
+    ) -> Masks:
+        """The surest of what the words name that covers all points of a row; else an empty mask.
+
+        Raises:
+            InputError: a point beside the picture, or no words.
+        """
+        points = checked_points(points, seen.image_wh)
+        if not words:
+            raise InputError("SAM 3 needs words beside a point. Give them, or use another SAM.")
+        width, height = seen.image_wh
+        masks, scores = np.zeros((len(points), height, width), bool), np.zeros(len(points))
+        if not len(points):
+            return Masks(masks, scores, "segmenter")
+        found = self._search(seen, words)
+        drawn = self.framing.to_picture(found.shares, seen.image_wh) > 0.5
+        covers = drawn.cpu().numpy()
+        for i, (xs, ys) in enumerate(np.moveaxis(points.astype(int), -1, 1)):
+            hit = covers[:, ys.clip(max=height - 1), xs.clip(max=width - 1)].all(1)
+            sure = found.scores * hit * (found.scores >= self.threshold)
+            if sure.max(initial=0) > 0:
+                masks[i], scores[i] = covers[sure.argmax()], sure.max()
         return Masks(masks, scores, "segmenter")
 
     def _search(

@@ -7,9 +7,11 @@ __all__ = [
     "CoarseSegmenter",
     "MaskSource",
     "Masks",
+    "PointSegmenter",
     "Seen",
     "Segmenter",
     "checked_boxes",
+    "checked_points",
     "load_segmenter",
     "one_each",
 ]
@@ -34,7 +36,7 @@ MaskSource = Literal["segmenter", "attention", "box"]
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """One mask a box, in the pixels of the original picture."""
+    """One mask a box or point, in the pixels of the original picture."""
 
     masks: Bool[NDArray[np.bool_], "n height width"]
     scores: Float[NDArray[np.float64], " n"]
@@ -78,6 +80,19 @@ class Segmenter(Protocol):
 
         `maps` (one a box) hint at the shape, `words` say what it is; a segmenter that has no use
         for one of them leaves it aside, one that needs it and has none raises InputError.
+        """
+
+
+@runtime_checkable
+class PointSegmenter(Segmenter, Protocol):
+    """Draws also the object that a point lies on."""
+
+    def from_points(
+        self, seen: Any, points: Float[NDArray[Any], "n k 2"], *, words: str = ""
+    ) -> Masks:
+        """One mask a row of points (x, y in px of the original picture), all on one object.
+
+        `words` as for `from_boxes`. Of several masks that a point may mean, the surest is taken.
         """
 
 
@@ -159,6 +174,30 @@ def checked_boxes(
             f" picture of {image_wh[0]} x {image_wh[1]} px. Leave out boxes that hold nothing."
         )
     return cut
+
+
+def checked_points(
+    points: Float[NDArray[Any], "n k 2"], image_wh: tuple[int, int]
+) -> Float[NDArray[np.float64], "n k 2"]:
+    """The points, as they are.
+
+    Raises:
+        InputError: one beside the picture.
+    """
+    points = np.asarray(points, np.float64)
+    if points.ndim != 3 or points.shape[1:][-1] != 2 or points.shape[1] < 1:
+        raise InputError(
+            f"Points have the shape {points.shape}, but (N, K, 2) is needed: x, y in px, at least"
+            " one a place."
+        )
+    is_good = ((points >= 0) & (points <= np.array(image_wh))).all((1, 2))
+    if not is_good.all():
+        index = int(np.argmin(is_good))
+        raise InputError(
+            f"Place {index} has the points {points[index].tolist()}, but they must lie in the"
+            f" picture of {image_wh[0]} x {image_wh[1]} px. Leave out what lies beside it."
+        )
+    return points
 
 
 def one_each(maps: Sequence[RegionMap], boxes: Float[NDArray[Any], "n 4"]) -> Sequence[RegionMap]:

@@ -22,10 +22,11 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
-from headsight.errors import InputError
-from headsight.models.greedy import Filters, GreedyWriter, pad_left
+from headsight.models.greedy import Filters, GreedyWriter
 from headsight.models.grounding.prefix import Written
+from headsight.models.prefixed_batch import PrefixedBatch, last_only, without_axis
 from headsight.models.prefixed_cache import PrefixedCache, can_share, joined_attention
+from headsight.models.prompt_checks import check_prompts
 from headsight.models.whole_prompts import PER_TOKEN, answer_whole
 
 __all__ = ["after_prefix", "answer_shared", "shared_length"]
@@ -61,7 +62,7 @@ def answer_shared(
         InputError: an encoder-decoder, a batch, padding, different pictures, or no token types
         where the model would silently go wrong without them.
     """
-    _check(model, inputs, batch_rows, filters)
+    check_prompts(model, inputs, batch_rows, filters)
     if max_new_tokens <= 0 or not inputs:
         return [Written((), (), ended=False) for _ in inputs]
     inputs = _on_device(inputs, model.device)
@@ -88,7 +89,7 @@ def after_prefix(
     Raises:
         InputError: see `answer_shared`.
     """
-    _check(model, inputs, 1, None)
+    check_prompts(model, inputs, 1, None)
     inputs = _on_device(inputs, model.device)
     shared = shared_length(model, inputs, at_most=at_most) if len(inputs) > 1 else 0
     longest = max((one["input_ids"].shape[1] for one in inputs), default=0)
@@ -102,10 +103,10 @@ def after_prefix(
         calls.append(
             {
                 "input_ids": rest,
-                "position_ids": _without_axis(axes),
+                "position_ids": without_axis(axes),
                 "past_key_values": PrefixedCache(prefix, joined=False),
                 "use_cache": True,
-                **_last_only(model),
+                **last_only(model),
             }
         )
     return shared, calls
@@ -180,7 +181,7 @@ def _answer_behind(
     level = _forgets(prefix, max(lengths) + max_new_tokens)
     with joined_attention(model) as joined:
         for rows in _groups(lengths, batch_rows, level=level):
-            batch = _Batch(model, [prompts[row] for row in rows], shared, start)
+            batch = PrefixedBatch(model, [prompts[row] for row in rows], shared, start)
             batch.begin(prefix, joined=joined)
             for step in range(max_new_tokens):
                 chosen = writer.choose(rows, batch.seen, batch.scores)
@@ -206,9 +207,9 @@ def _prefill(
     positions = _rope_positions(model, one)
     values = {name: v[:, :shared] if name in PER_TOKEN else v for name, v in one.items()}
     if positions is not None:
-        values["position_ids"] = _without_axis(positions[..., :shared])
+        values["position_ids"] = without_axis(positions[..., :shared])
     cache = DynamicCache(config=model.config)
-    model(**values, past_key_values=cache, use_cache=True, **_last_only(model))
+    model(**values, past_key_values=cache, use_cache=True, **last_only(model))
     if positions is None:
         return cache, torch.full((1, 1, 1), shared, device=model.device)
     return cache, positions[..., shared : shared + 1]
@@ -232,17 +233,6 @@ def _rope_positions(
     return positions  # type: ignore[no-any-return]
 
 
-def _without_axis(positions: Int[Tensor, "axes n t"]) -> Tensor:
-    """Positions as the model takes them: (n, t) where there is one axis only."""
-    return positions[0] if len(positions) == 1 else positions
-
-
-def _last_only(model: PreTrainedModel) -> dict[str, int]:
-    """Asks for the scores of the last token alone, where the model can be asked."""
-    taken = inspect.signature(model.forward).parameters
-    return {"logits_to_keep": 1} if "logits_to_keep" in taken else {}
-
-
 def _groups(lengths: Sequence[int], batch_rows: int, *, level: bool) -> Iterator[list[int]]:
     """Numbers of the rows answered together: alike in length, or of one length where `level`."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
@@ -251,73 +241,6 @@ def _groups(lengths: Sequence[int], batch_rows: int, *, level: bool) -> Iterator
         rows = list(run)
         for first in range(0, len(rows), batch_rows):
             yield rows[first : first + batch_rows]
-
-
-class _Batch:
-    """Rows that are decoded together behind the prefix."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        prompts: Sequence[Int[Tensor, " _"]],
-        shared: int,
-        start: Int[Tensor, "axes 1 1"],
-    ) -> None:
-        self._model = model
-        self.seen = pad_left(prompts)
-        """(n, l): whole prompts and answers, padded on the left."""
-        length = self.seen.shape[1]
-        pads = torch.tensor([[length - len(ids)] for ids in prompts], device=model.device)
-        column = torch.arange(length - shared, device=model.device)
-        self._positions = (column - pads).clamp(min=0) + start  # (axes, n, t)
-        self._questions = pad_left([ids[shared:] for ids in prompts])
-        self._mask: Tensor | None = None
-        if bool(pads.any()):  # between the prefix and a shorter question lies a gap
-            before = torch.ones_like(self.seen[:, :shared], dtype=torch.bool)
-            self._mask = torch.cat([before, column >= pads], 1)
-
-    def begin(self, prefix: DynamicCache, *, joined: bool) -> None:
-        """Lay the questions behind the prefix.
-
-        Raises:
-            InputError: the model reads its cache in a way of its own.
-        """
-        self._cache = PrefixedCache(prefix, joined=joined)
-        self._extend(self._questions)
-        if self._cache.was_read:
-            return
-        if not joined:
-            raise InputError(
-                f"A {self._model.config.model_type} model reads its cache past `update`, so that no"
-                " prefix can be shared. Call its own `generate` for each prompt."
-            )
-        self.begin(prefix, joined=False)
-
-    def advance(self, places: list[int], chosen: Int[Tensor, " n"]) -> None:
-        """Keep the rows at `places` and append a token to each."""
-        if len(places) < len(self.seen):
-            kept = torch.tensor(places, device=self.seen.device)
-            self._cache.batch_select_indices(kept)
-            self.seen, self._positions = self.seen[kept], self._positions[:, kept]
-            self._mask = None if self._mask is None else self._mask[kept]
-        self.seen = torch.cat([self.seen, chosen[:, None]], 1)
-        if self._mask is not None:
-            self._mask = torch.cat([self._mask, self._mask.new_ones(len(chosen), 1)], 1)
-        self._positions = self._positions[..., -1:] + 1
-        self._extend(chosen[:, None])
-
-    def _extend(self, ids: Int[Tensor, "n t"]) -> None:
-        axes = self._positions
-        out = self._model(
-            input_ids=ids,
-            position_ids=_without_axis(axes),
-            attention_mask=self._mask,
-            past_key_values=self._cache,
-            use_cache=True,
-            **_last_only(self._model),
-        )
-        self.scores = out.logits[:, -1].float()
-        """(n, v): of each row's next token."""
 
 
 def _on_device(
@@ -335,65 +258,3 @@ def _ends(model: PreTrainedModel, eos_token_id: int | Sequence[int] | None) -> s
     if eos_token_id is None:
         eos_token_id = model.generation_config.eos_token_id
     return {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id or ())
-
-
-def _check(
-    model: PreTrainedModel,
-    inputs: Sequence[Mapping[str, Tensor]],
-    batch_rows: int,
-    filters: Filters,
-) -> None:
-    if model.config.is_encoder_decoder:
-        raise InputError(
-            f"A {model.config.model_type} model has an encoder for the prompt, but a decoder that"
-            " reads prompt and picture is needed. Call its own `generate` for each prompt."
-        )
-    if batch_rows < 1:
-        raise InputError(f"batch_rows is {batch_rows}, but must be 1 or more.")
-    if isinstance(filters, Sequence) and len(filters) != len(inputs):
-        raise InputError(
-            f"{len(filters)} filters were given for {len(inputs)} prompts. Give one a prompt (None"
-            " where there is none), or a single one for all."
-        )
-    for number, one in enumerate(inputs):
-        shape = tuple(one["input_ids"].shape)
-        if len(shape) != 2 or shape[0] != 1 or not shape[1]:
-            raise InputError(
-                f"input_ids of prompt {number} have the shape {shape}, but must be (1, length)."
-                " Give the processor one prompt at a time."
-            )
-        if "attention_mask" in one and not bool(one["attention_mask"].all()):
-            raise InputError(
-                f"Prompt {number} is padded, but must not be. Give the processor one prompt at a"
-                " time, without padding to a length."
-            )
-        _check_types(model, one, number)
-        _check_picture(inputs[0], one, number)
-
-
-def _check_types(model: PreTrainedModel, one: Mapping[str, Tensor], number: int) -> None:
-    """Some models run without token types, and lose positions or the mask of the picture."""
-    makers = {
-        "mm_token_type_ids": getattr(model.base_model, "get_rope_index", None),
-        "token_type_ids": getattr(model, "create_masks_for_generate", None),
-    }
-    for name, maker in makers.items():
-        if maker is None or name in one or name not in inspect.signature(maker).parameters:
-            continue
-        if name == "token_type_ids" and "mm_token_type_ids" in one:
-            continue
-        raise InputError(
-            f"Prompt {number} has no {name}, without which a {model.config.model_type} model goes"
-            f" wrong without a word. Pass `return_{name}=True` to the processor."
-        )
-
-
-def _check_picture(first: Mapping[str, Tensor], one: Mapping[str, Tensor], number: int) -> None:
-    names = {*first, *one} - set(PER_TOKEN)
-    for name in sorted(names):
-        a, b = first.get(name), one.get(name)
-        if a is None or b is None or not (a is b or torch.equal(a, b)):
-            raise InputError(
-                f"{name} of prompt {number} is not that of prompt 0, but all must be about one"
-                " picture, prepared alike. Call once for each picture."
-            )

@@ -10,29 +10,26 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from itertools import accumulate, pairwise, takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors import SafetensorError
-from transformers import GenerationConfig, GenerationMixin
 
 from headsight.errors import CheckpointError, InputError
 from headsight.language.answer import Answer
 from headsight.language.grammar import grammar_processor
 from headsight.language.spec import CodecSpec
 from headsight.models.base import MAX_NEW_TOKENS, Reply
-from headsight.models.checkpoints import HUB_ID, bars_on_terminals_only
+from headsight.models.checkpoints import HUB_ID, bars_on_terminals_only, check_hub, not_fetched
 from headsight.models.families import Family, Inputs, find_family
 from headsight.models.families.family import begun
 from headsight.models.families.stills import processor_from_folder
 from headsight.models.families.unknown import UnknownFamily
-from headsight.models.greedy import Filters, GreedyChoice, GreedyWriter
 from headsight.models.grounding.adapter import resolve_device
-from headsight.models.grounding.prefix import Written
 from headsight.models.grounding.weights import weight_files
 from headsight.models.image_views import ImageView
+from headsight.models.own_generate import answer_alone, can_answer_shared
+from headsight.models.replies import answer_ends, to_reply
 from headsight.models.shared_prefix import answer_shared
 from headsight.picture import Picture
 
@@ -91,15 +88,15 @@ class TransformersVLM:
         """
         made = [self._to_model(self._inputs(picture, prompt)) for prompt in prompts]
         tokenizer = self.processor.tokenizer
-        ends = _ends(self.model.generation_config, tokenizer)
+        ends = answer_ends(self.model.generation_config, tokenizer)
         filters = None
         if grammar is not None:  # one a row: each follows its own answer
             filters = [grammar_processor(tokenizer, grammar, eos_token_id=ends) for _ in made]
-        write = answer_shared if _can_share(self.model) else _answer_alone
+        write = answer_shared if can_answer_shared(self.model) else answer_alone
         written = write(
             self.model, made, max_new_tokens=max_new_tokens, eos_token_id=ends, filters=filters
         )
-        return [_reply(tokenizer, prompt, w) for prompt, w in zip(prompts, written, strict=True)]
+        return [to_reply(tokenizer, prompt, w) for prompt, w in zip(prompts, written, strict=True)]
 
     def read(
         self,
@@ -192,90 +189,6 @@ class TransformersVLM:
         }
 
 
-def _can_share(model: Any) -> bool:
-    """False for an encoder-decoder, and for a `generate` of the model's own."""
-    has_own = type(model).generate is not GenerationMixin.generate
-    return not (model.config.is_encoder_decoder or has_own)
-
-
-@torch.inference_mode()
-def _answer_alone(
-    model: Any,
-    inputs: Sequence[Inputs],
-    *,
-    max_new_tokens: int,
-    eos_token_id: Sequence[int],
-    filters: Filters,
-) -> list[Written]:
-    """What `answer_shared` gives, one `generate` a question.
-
-    The first token that a model is made to write (`forced_bos_token_id`) stays.
-    """
-    # filters see the last token before the answer, and what follows
-    writer = GreedyWriter([1] * len(inputs), eos_token_id, filters)
-    config = _greedy(eos_token_id, max_new_tokens)
-    for row, one in enumerate(inputs):
-        model.generate(
-            **one, generation_config=config, logits_processor=[GreedyChoice(writer, [row])]
-        )
-    return writer.written()
-
-
-def _greedy(ends: Sequence[int], max_new_tokens: int) -> GenerationConfig:
-    """Plain greedy writing: many checkpoints ask for sampling, beams or penalties by default."""
-    return GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        eos_token_id=list(ends),
-        pad_token_id=ends[0],
-        do_sample=False,
-        num_beams=1,
-        early_stopping=False,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=50,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        length_penalty=1.0,
-        min_new_tokens=0,
-    )
-
-
-def _ends(stored: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end an answer: those of the model, else that of the tokenizer."""
-    ids = stored.eos_token_id if stored.eos_token_id is not None else tokenizer.eos_token_id
-    if ids is None:
-        raise InputError(
-            "Neither generation_config.json nor the tokenizer names a token that ends an answer"
-            " (eos_token_id). Put it into the generation config."
-        )
-    return [ids] if isinstance(ids, int) else list(ids)
-
-
-def _reply(tokenizer: Any, prompt: str, written: Written) -> Reply:
-    pieces = _pieces(tokenizer, list(written.token_ids))
-    return Reply(prompt, "".join(pieces), pieces, written.logprobs, written.ended)
-
-
-def _pieces(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
-    """What each token adds to the text; joined they are the text."""
-
-    def decode(some: list[int]) -> str:
-        return str(tokenizer.decode(some, clean_up_tokenization_spaces=False))
-
-    text, pieces = decode(ids), tuple(decode([i]) for i in ids)
-    if "".join(pieces) == text:
-        return pieces
-    # blanks that only show between tokens, or a character that is spread over several
-    heads = [decode(ids[:n]) for n in range(len(ids) + 1)]
-    shared = accumulate((_common(head, text) for head in heads), max)
-    return tuple(text[a:b] for a, b in pairwise(shared))
-
-
-def _common(a: str, b: str) -> int:
-    """Length of the longest common start."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
-
-
 def load_transformers(
     folder_or_id: str,
     *,
@@ -300,7 +213,8 @@ def load_transformers(
     target = resolve_device(device)
     if dtype not in _DTYPES:
         raise InputError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}.")
-    options = {"trust_remote_code": False, "local_files_only": Path(source).is_dir()}
+    is_local = Path(source).is_dir() or not check_hub(source)
+    options = {"trust_remote_code": False, "local_files_only": is_local}
     with _told_plainly(source), bars_on_terminals_only():
         config = AutoConfig.from_pretrained(source, **options)
         processor = _load_processor(source, config.model_type, options)
@@ -351,17 +265,13 @@ def _told_plainly(source: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, InputError):
             raise
-        reason = " ".join(str(error).split())[:300]
-        if Path(source).is_dir():
-            way_out = (
-                "The folder must hold config.json, the processor's files and safetensors of an"
-                " image-text-to-text model that this transformers has; its own code is never run."
-            )
-        else:
-            way_out = (
-                "Check the id and the network, or download the checkpoint and pass its folder."
-            )
-        raise CheckpointError(f"{source} cannot be loaded: {reason} {way_out}") from error
+        if not Path(source).is_dir():
+            raise not_fetched(source, str(error)) from error
+        raise CheckpointError(
+            f"{source} cannot be loaded: {' '.join(str(error).split())[:300]} The folder must hold"
+            " config.json, the processor's files and safetensors of an image-text-to-text model"
+            " that this transformers has; its own code is never run."
+        ) from error
 
 
 def _load_processor(source: str, model_type: str, options: dict[str, Any]) -> Any:

@@ -223,13 +223,8 @@ def ground_each_by_heads(
         CheckpointError: the heads were found in another model.
         InputError: no words, or a model whose image tokens have no place in the picture.
     """
+    heads.require(model_fingerprint(vlm.model))
     question = Question.of(heads)
-    heads.require(
-        model=model_fingerprint(vlm.model),
-        prompt=heads.prompt,
-        query=question.query,
-        views=question.views,
-    )
     each = look_each(vlm, picture, words, question)
     return [
         _place(looks, picture, clean_expression(expression), heads, question.prompt)

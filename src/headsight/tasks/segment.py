@@ -9,16 +9,25 @@ from __future__ import annotations
 __all__ = ["REC_BOXES", "SAM_PROMPTS", "MaskMaker", "RecBox", "SamPrompt", "check_request"]
 
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
 
 from headsight.detections import Detections
 from headsight.errors import InputError
 from headsight.geometry.boxes import box_area, clip_boxes
 from headsight.geometry.masks import mask_to_box
-from headsight.models.segmenters import BoxSegmenter, CoarseSegmenter, Seen, Segmenter
+from headsight.models.segmenters import (
+    BoxSegmenter,
+    CoarseSegmenter,
+    PointSegmenter,
+    Seen,
+    Segmenter,
+)
 from headsight.picture import Picture
 
 SamPrompt = Literal["box", "box+mask"]
@@ -83,11 +92,15 @@ class MaskMaker:
         self._seen: tuple[weakref.ref[Picture], Any] | None = None
 
     def add(self, found: Detections) -> Detections:
-        """`found` with a mask a place, empty for a point; coarse ones are drawn from its `heat`.
+        """`found` with a mask a place; coarse ones are drawn from its `heat`.
+
+        A place without area, but with key points (of a model that points), is drawn from these by a
+        segmenter that can; without one its mask is empty.
 
         The attributes tell: `mask_kind` ("segmenter", "coarse-attention", "coarse-box", or "none"
-        for a point), `box_from` ("answer", "attention" or "sam"), and of a segmenter's mask also
-        `mask_by`, `mask_prompt` and `mask_score`, its own estimate of the IoU.
+        where nothing could be drawn), `box_from` ("answer", "attention" or "sam"), and of a
+        segmenter's mask also `mask_by`, `mask_prompt` ("box", "box+mask" or "point") and
+        `mask_score`, its own estimate of the IoU.
 
         Raises:
             InputError: a segmenter, but no picture; or a map as its prompt, but none.
@@ -97,9 +110,12 @@ class MaskMaker:
         kinds = np.full(number, "none", object)
         inside = np.asarray(clip_boxes(found.boxes, found.image_wh))
         has_area = np.asarray(box_area(inside)) > 0
-        for label in np.unique(found.labels[has_area]):
-            rows = np.flatnonzero(has_area & (found.labels == label))
+        is_point = ~has_area & self._can_start_at(found)
+        prompts = np.where(is_point, "point", self.sam_prompt)
+        for rows in _by_name(found, has_area):
             masks[rows], scores[rows], kinds[rows] = self._made(found[rows])
+        for rows in _by_name(found, is_point):
+            masks[rows], scores[rows], kinds[rows] = self._made_from_points(found[rows])
         boxes = found.boxes.copy()
         origin = np.full(number, "answer" if found.heat is None else "attention", object)
         if self.rec_box == "sam":
@@ -108,7 +124,7 @@ class MaskMaker:
         told: dict[str, tuple[Any, ...]] = {"mask_kind": tuple(kinds)}
         if self.segmenter is not None:
             told["mask_by"] = (self.segmenter.name,) * number
-            told["mask_prompt"] = (self.sam_prompt,) * number
+            told["mask_prompt"] = tuple(prompts.tolist())
             told["mask_score"] = tuple(scores.tolist())
         told["box_from"] = tuple(origin)
         return replace(found, boxes=boxes, masks=masks, attributes={**found.attributes, **told})
@@ -131,6 +147,23 @@ class MaskMaker:
         masks = np.where(is_drawn[:, None, None], drawn.masks, filled.masks)
         return masks, drawn.scores, np.where(is_drawn, _KINDS[drawn.source], _KINDS[filled.source])
 
+    def _can_start_at(self, found: Detections) -> Bool[NDArray[np.bool_], " n"]:
+        """Places with points in the picture, if the segmenter has a use for them."""
+        if found.keypoints is None or not isinstance(self.segmenter, PointSegmenter):
+            return np.zeros(len(found), bool)
+        points = found.keypoints
+        inside = (points[..., :2] >= 0) & (points[..., :2] <= np.array(found.image_wh))
+        return np.asarray((inside.all(-1) & (points[..., 2] > 0)).all(1) & (points.shape[1] > 0))
+
+    def _made_from_points(self, found: Detections) -> tuple[Any, Any, Any]:
+        """Masks, scores and kinds of places of one name that all have points."""
+        assert isinstance(self.segmenter, PointSegmenter)
+        assert found.keypoints is not None
+        seen = self._look(self.segmenter, found.picture)
+        points = found.keypoints[..., :2]
+        made = self.segmenter.from_points(seen, points, words=found.names[0])
+        return made.masks, made.scores, _KINDS[made.source]
+
     def _look(self, segmenter: Segmenter, picture: Picture | None) -> Any:
         if picture is None:
             raise InputError(
@@ -140,3 +173,11 @@ class MaskMaker:
         if self._seen is None or self._seen[0]() is not picture:
             self._seen = (weakref.ref(picture), segmenter.embed(picture))
         return self._seen[1]
+
+
+def _by_name(
+    found: Detections, wanted: Bool[NDArray[np.bool_], " n"]
+) -> Iterator[Int[NDArray[np.int64], " k"]]:
+    """The places that are wanted, those of one name at a time."""
+    for label in np.unique(found.labels[wanted]):
+        yield np.flatnonzero(wanted & (found.labels == label))

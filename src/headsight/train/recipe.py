@@ -140,12 +140,15 @@ def fingerprint(*settings: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _source(values: Mapping[str, Any], where: str) -> Source:
+    kinds = {"labels": Path, "zoom_range": tuple}
+    read = {k: kinds[k](v) if k in kinds and v is not None else v for k, v in values.items()}
+    return build_config(Source, read, where)
+
+
 def _stage(values: Mapping[str, Any], where: str) -> Stage:
     values = dict(values)
-    sources = tuple(
-        build_config(Source, {**s, "labels": Path(s["labels"])}, f"{where} source")
-        for s in values.get("sources", ())
-    )
+    sources = tuple(_source(s, f"{where} source") for s in values.get("sources", ()))
     loop = build_config(LoopConfig, values.get("loop", {}), f"{where} loop")
     if values.get("starts_from") is not None:
         values["starts_from"] = tuple(values["starts_from"])
