@@ -58,9 +58,7 @@ def main() -> None:
     data = render(out, given)
     data["weak"] = given.weak or weakened(data["new"], out / "weak.jsonl")
     data |= photographs(out)
-    base = make_base(
-        [data["new"], data["weak"]], out / "base", steps=6 if given.quick else None
-    )
+    base = make_base([data["new"], data["weak"]], out / "base", steps=6 if given.quick else None)
     plans = [write_plan(seed, base, data, steps, given) for seed in range(given.seeds)]
     run_all(plans, given.jobs)
     rows = {path.parent.name: collect(path.parent) for path in plans}
@@ -97,7 +95,9 @@ def render(out: Path, given: argparse.Namespace) -> dict[str, Path]:
         count = 24 if given.quick else number
         assets = ("--assets", str(given.assets)) if given.assets and name == "other" else ()
         if not (folder / "annotations.json").exists():
-            headsight("scenes", "--n", str(count), "--out", str(folder), "--resume", *options, *assets)
+            headsight(
+                "scenes", "--n", str(count), "--out", str(folder), "--resume", *options, *assets
+            )
         folders[name] = folder
     return folders
 

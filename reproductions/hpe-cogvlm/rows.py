@@ -1,8 +1,8 @@
 """The stages of one seed: every row of the table is the end of a branch of one plan.
 
-    weak ---- r0 (LoRA on poses alone: the "HPE-oriented" model)
-         |--- r01, r10, r25 (the same with so much rehearsal: direct LoRA)
-    base, r0 -> cosine, arithmetic, ties -> each continued with rehearsal
+weak ---- r0 (LoRA on poses alone: the "HPE-oriented" model)
+|--- r01, r10, r25 (the same with so much rehearsal: direct LoRA)
+base, r0 -> cosine, arithmetic, ties -> each continued with rehearsal
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def _table(record: dict[str, Any], where: str) -> str:
 
 
 def _photographs(record: dict[str, Any]) -> str:
-    rows = ["| model | " + " | ".join(f"{SETS[s]}: MAE penalised" for s in ("aflw", "panoptic")) + " |",
-            "| --- | ---: | ---: |"]  # fmt: skip
+    titles = " | ".join(f"{SETS[name]}: MAE penalised" for name in ("aflw", "panoptic"))
+    rows = [f"| model | {titles} |", "| --- | ---: | ---: |"]
     for name, title in ROWS.items():
         cells = [_cell(record, name, f"pose {s}", "mae_penalised") for s in ("aflw", "panoptic")]
         if any(cell != "-" for cell in cells):

@@ -5,14 +5,16 @@ from __future__ import annotations
 __all__ = ["versions"]
 
 
-def versions() -> dict[str, str]:
-    """What a result was made with."""
-    from importlib.metadata import version
+def versions(*more: str) -> dict[str, str]:
+    """Versions of headsight, torch, transformers and `more` packages, as far as they are here."""
+    from importlib.metadata import PackageNotFoundError, version
 
     from headsight import __version__
 
-    return {
-        "headsight": __version__,
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-    }
+    found = {"headsight": __version__}
+    for name in ("torch", "transformers", *more):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

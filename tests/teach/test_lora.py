@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from cogvlm_config import COGVLM
 
 from headsight.errors import CheckpointError, ConfigError
 from headsight.models.grounding.adapter import load_folder
@@ -33,37 +34,6 @@ def test_the_official_preset_has_190_modules_of_cogvlm() -> None:
     # rank 10 on 32 x (4096 -> 12288, 4096 -> 4096) and 63 x (1792 -> 5376, 1792 -> 1792)
     expected = 10 * (32 * (4096 + 12288 + 8192) + 63 * (1792 + 5376 + 3584))
     assert lora_size(model, LoraSpec(r=10, targets="cogvlm-official")) == expected
-
-
-COGVLM = {
-    "model_type": "cogvlm",
-    "architectures": ["CogVLMForCausalLM"],
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "vocab_size": 32000,
-    "max_position_embeddings": 2048,
-    "rms_norm_eps": 1e-5,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-    "tie_word_embeddings": False,
-    "template_version": "base",
-    "vision_config": {
-        "dropout_prob": 0.0,
-        "hidden_act": "gelu",
-        "hidden_size": 1792,
-        "image_size": 490,
-        "in_channels": 3,
-        "intermediate_size": 15360,
-        "layer_norm_eps": 1e-6,
-        "num_heads": 16,
-        "num_hidden_layers": 63,
-        "num_positions": 1226,
-        "patch_size": 14,
-    },
-}
 
 
 def test_presets_and_patterns(vlm: Any) -> None:

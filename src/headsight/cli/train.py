@@ -103,7 +103,8 @@ def _teach(
         typer.echo("\n".join(told))
         if wrong:
             faults = "\n".join(f"- {line}" for line in wrong)
-            raise ConfigError(f"{len(wrong)} things are wrong with {recipe}:\n{faults}")
+            count = "1 thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
+            raise ConfigError(f"{count} wrong with {recipe}:\n{faults}")
         return
     import torch
 

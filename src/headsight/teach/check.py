@@ -6,6 +6,7 @@ from __future__ import annotations
 
 __all__ = ["Estimate", "check_plan", "estimate_memory"]
 
+import difflib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from headsight.errors import ConfigError, HeadsightError
+from headsight.models.checkpoints import HUB_ID, check_hub
 from headsight.teach.job import Mixture
 from headsight.teach.lora import LoraSpec, target_modules
 from headsight.teach.plan import MergeStage, Plan, TuneStage
@@ -98,8 +100,14 @@ def empty_model(model: str) -> nn.Module:
         return empty_grounding(GroundingVLMConfig.from_hf(values))
     from transformers import AutoConfig, AutoModelForImageTextToText
 
+    if not path.is_dir() and not HUB_ID.fullmatch(model):
+        near = difflib.get_close_matches(model, MODELS, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Known models: {', '.join(MODELS)}."
+        raise ConfigError(f"No model and no folder is called '{model}'. {hint} Or give a hub id.")
+    is_local = path.is_dir() or not check_hub(model)
     try:
-        config = AutoConfig.from_pretrained(str(path) if path.is_dir() else model)
+        source = str(path) if path.is_dir() else model
+        config = AutoConfig.from_pretrained(source, local_files_only=is_local)
         with torch.device("meta"):
             built: nn.Module = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError) as error:

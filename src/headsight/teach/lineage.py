@@ -6,15 +6,14 @@ __all__ = ["Lineage", "manifest"]
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from headsight.errors import ResumeError
 from headsight.files import write_atomic
+from headsight.versions import versions
 
 SCHEMA = "headsight.lineage/1"
 
@@ -35,9 +34,8 @@ class Lineage:
 
     def save(self, path: Path) -> None:
         """Write as JSON, with the versions of what it was made with."""
-        names = ("headsight", "torch", "transformers", "peft", "accelerate", "safetensors")
-        versions = {"python": platform.python_version(), **{n: _version(n) for n in names}}
-        record = {"schema": SCHEMA, **asdict(self), "versions": versions}
+        made_with = versions("peft", "accelerate", "safetensors")
+        record = {"schema": SCHEMA, **asdict(self), "versions": made_with}
         write_atomic(path, json.dumps(record, indent=1, default=str).encode() + b"\n")
 
     @classmethod
@@ -65,10 +63,3 @@ def manifest(paths: Sequence[Path]) -> dict[str, str]:
         file = path / "annotations.json" if path.is_dir() else path
         hashes[str(path)] = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
     return hashes
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

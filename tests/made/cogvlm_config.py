@@ -1,0 +1,31 @@
+"""config.json of the published CogVLM grounding checkpoint."""
+
+COGVLM = {
+    "model_type": "cogvlm",
+    "architectures": ["CogVLMForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "vocab_size": 32000,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-5,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+    "tie_word_embeddings": False,
+    "template_version": "base",
+    "vision_config": {
+        "dropout_prob": 0.0,
+        "hidden_act": "gelu",
+        "hidden_size": 1792,
+        "image_size": 490,
+        "in_channels": 3,
+        "intermediate_size": 15360,
+        "layer_norm_eps": 1e-6,
+        "num_heads": 16,
+        "num_hidden_layers": 63,
+        "num_positions": 1226,
+        "patch_size": 14,
+    },
+}
