@@ -5,7 +5,7 @@ weights and LoRA on all its linear modules, batch 4; vocabularies of 2,039 (nano
 2's) and 151,936 (Qwen's) tokens. The peer is the same adapted model called with `labels`, as a
 training script with peft and transformers calls it. Both end with the same gradients.
 
-The last rows are 60 steps of a stage (`run_stage` with its log, schedule, clipping and one
+The last rows are 40 steps of a stage (`run_stage` with its log, schedule, clipping and one
 checkpoint) against a bare loop of the same steps: at the size of one question for nano, and at the
 size above.
 
@@ -34,7 +34,7 @@ from headsight.train.loop import LoopConfig, run_stage
 
 VOCABULARIES = (2_039, 32_000, 151_936)
 TOKENS, ANSWER, ROWS = 640, 24, 4
-STEPS = 60
+STEPS = 40
 
 
 def main() -> int:
