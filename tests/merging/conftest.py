@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,6 +71,14 @@ def write_adapter(folder: Path, factors: Tensors, **config: object) -> Path:
     named = {f"base_model.model.{name}": value for name, value in factors.items()}
     save_file(named, folder / "adapter_model.safetensors")
     return folder
+
+
+@pytest.fixture
+def disk() -> SimpleNamespace:
+    """The functions of this file."""
+    return SimpleNamespace(
+        tiny=tiny, write_model=write_model, read_model=read_model, write_adapter=write_adapter
+    )
 
 
 @pytest.fixture
