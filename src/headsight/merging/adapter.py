@@ -30,8 +30,17 @@ _REFUSED = {
     "lora_bias": "LoRA biases",
     "target_parameters": "target_parameters",
     "trainable_token_indices": "trainable_token_indices",
+    "layer_replication": "layer_replication",
+    "use_qalora": "QALoRA",
+    "use_bdlora": "BD-LoRA",
+    "kasa_config": "KaSA",
+    "alora_invocation_tokens": "activated LoRA",
+    "arrow_config": "Arrow",
+    "monteclora_config": "MonteCLoRA",
 }
 """Settings of peft that change more than `s * B @ A` says."""
+_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Ways to begin that take something from the base's own weights first."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ def open_adapter(folder: Path, base: Checkpoint) -> Adapter:
             tuple(entry["shape"]),
             start + entry["data_offsets"][0],
         )
-        plain = name.removeprefix(_PREFIX)
+        plain = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
         if found := _FACTOR.match(plain):
             pairs[found[1]][found[3]] = stored
             embeddings |= {found[1]} if found[2] else set()
@@ -172,11 +181,13 @@ def _scale(config: Mapping[str, Any], module: str) -> float:
     return float(alpha / (rank**0.5 if config.get("use_rslora") else rank))
 
 
-def _patterned(config: Mapping[str, Any], key: str, module: str, default: float) -> float:
+def _patterned(
+    config: Mapping[str, Any], key: str, module: str, default: int | float
+) -> int | float:
     """Peft's rule: the first pattern that the end of the module's name matches."""
     for pattern, value in (config.get(key) or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):
-            return float(value)
+            return value  # type: ignore[no-any-return]
     return default
 
 
@@ -201,7 +212,17 @@ def _wrong_shape(base: Checkpoint, name: str, shape: tuple[int, ...]) -> str | N
 
 def _refuse_other_kinds(folder: Path, config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if kind == "LORA" and not (
+        isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)
+    ):
+        raise CheckpointError(
+            f"{folder / _CONFIG} has r {rank} and lora_alpha {alpha}; expected numbers, r at least"
+            " 1. Pass the folder as peft saved it."
+        )
     odd = [title for key, title in _REFUSED.items() if config.get(key)]
+    start = str(config.get("init_lora_weights"))
+    odd += [f"init_lora_weights {start}"] if start.startswith(_CHANGE_THE_BASE) else []
     if kind != "LORA" or odd:
         raise CheckpointError(
             f"{folder} is an adapter of kind {kind}{' with ' + ', '.join(odd) if odd else ''};"

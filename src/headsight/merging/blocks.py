@@ -87,14 +87,14 @@ class ReadBlocks:
         self.name = name
         self._first, self._last = span or (0, readers[0].stored.size)  # whole rows of the tensor
         self.size = self._last - self._first
-        self._base, self._readers = base, tuple(readers)
+        self._base, self.readers = base, tuple(readers)
         self._titles = titles  # of the base where there is one, then of the others
         self._row = max((r.row for r in self._all if not r.is_plain), default=1)
         self._step = BLOCK if self._row == 1 else max(_LARGE // self._row, 1) * self._row
 
     @property
     def _all(self) -> tuple[TensorReader, ...]:
-        return (*([self._base] if self._base else []), *self._readers)
+        return (*([self._base] if self._base else []), *self.readers)
 
     @property
     def spans(self) -> Iterator[tuple[int, int]]:
@@ -108,7 +108,7 @@ class ReadBlocks:
     @property
     def is_one_file(self) -> bool:
         """Whether all models have it in the same place of the same file, unchanged."""
-        return len({r.stored for r in self._all}) == 1 and all(r.is_plain for r in self._all)
+        return all(r.is_one_with(self.readers[0]) for r in self._all)
 
     def are_equal(self) -> bool:
         """Whether all models hold the same bytes; stops at the first piece that differs."""

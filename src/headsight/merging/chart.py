@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["draw_merge", "png_bytes"]
 
 import io
+import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -28,8 +29,7 @@ def draw_merge(report: MergeReport) -> Image.Image:
     """Left: a dot a unit, at its cosine, in the colour of its origin. Right: the histogram."""
     image = Image.new("RGB", _SIZE, "white")
     pen = ImageDraw.Draw(image)
-    changed = [unit for unit in report.units if unit.decision != "equal"]
-    low, high = _span([unit.cosine for unit in changed], _threshold(report))
+    low, high = _span([unit.cosine for unit in report.compared], _threshold(report))
     what = "base and expert" if report.method == "layer-cosine" else "base and result"
     pen.text((_PLOT[0] - 60, 14), f"{report.method}: cosine of {what}", _INK, _font(20))
     _legend(pen, report)
@@ -99,8 +99,8 @@ def _dots(pen: ImageDraw.ImageDraw, units: Sequence[UnitRow], low: float, high: 
     radius = 4 if len(units) <= 150 else 2
     for place, unit in enumerate(units):
         x = x0 + (x1 - x0) * (place + 0.5) / len(units)
-        if unit.decision == "equal":  # no height of their own: a mark below the axis
-            pen.line([(x, y1 + 6), (x, y1 + 14)], _COLORS["equal"], 2)
+        if unit.decision == "equal" or math.isnan(unit.cosine):  # no height: a mark below the axis
+            pen.line([(x, y1 + 6), (x, y1 + 14)], _COLORS[unit.decision], 2)
             continue
         y = _height(unit.cosine, low, high)
         pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=_COLORS[unit.decision])

@@ -101,6 +101,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         )
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
     files = _weight_files(folder)
+    home = _homes(folder)
     tensors: dict[str, Stored] = {}
     stamp = hashlib.sha256()
     for file in files:
@@ -108,10 +109,12 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         status = file.stat()
         stamp.update(f"{file.name} {status.st_size} {status.st_mtime_ns} {header!r}".encode())
         for name, entry in header.items():
+            if home.get(name, file.name) != file.name:
+                continue  # a copy that was left behind; the index names another file
             if name in tensors:
                 raise CheckpointError(
                     f"{folder} holds {name} twice, in {tensors[name].file.name} and {file.name}."
-                    " Delete the files that the index does not name."
+                    " Delete the file that does not belong there."
                 )
             tensors[name] = Stored(
                 file, entry["dtype"], tuple(entry["shape"]), start + entry["data_offsets"][0]
@@ -168,6 +171,14 @@ def read_header(file: Path) -> tuple[dict[str, Any], int]:
             " cut. Get it again."
         )
     return header, start
+
+
+def _homes(folder: Path) -> dict[str, str]:
+    """The file of each tensor, where an index tells it."""
+    if (folder / "model.safetensors").exists() or not (folder / _INDEX).exists():
+        return {}
+    named = read_json(folder / _INDEX).get("weight_map")
+    return {str(k): Path(str(v)).name for k, v in named.items()} if isinstance(named, dict) else {}
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["run_plan", "scan"]
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -242,14 +243,13 @@ def _merge_tensor(plan: Plan, tensor: OutTensor, target: WeightFile) -> UnitRow:
         _put(target, tensor, reference, 0, size)
         return row(Moments(), "equal")
     blocks = plan.blocks(tensor)
-    if way.keeps_equal(params) and blocks.are_equal():
-        _put(target, tensor, plan.readers(tensor)[1][0], 0, size)
+    if way.name == "passthrough" and not (one := blocks.readers[0]).is_one_with(reference):
+        if one.is_plain:  # copied without a look
+            _put(target, tensor, one, 0, size)
+            return row(Moments(math.nan), "expert")
+    elif way.keeps_equal(params) and blocks.are_equal():
+        _put(target, tensor, blocks.readers[0], 0, size)
         return row(Moments(), "equal")
-    if way.name == "passthrough":
-        _, (reader,) = plan.readers(tensor)
-        if reader.is_plain:
-            _put(target, tensor, reader, 0, size)
-            return row(_compared(reference, reader), "expert")
     found, total = way.survey(blocks, params), Moments()
     for block in blocks:
         merged = way.combine(block, params, found)
@@ -260,14 +260,6 @@ def _merge_tensor(plan: Plan, tensor: OutTensor, target: WeightFile) -> UnitRow:
         total += moments(first, merged)
         _put_values(target, tensor, block.start, merged)
     return row(total, "merged")
-
-
-def _compared(one: TensorReader, two: TensorReader) -> Moments:
-    total = Moments()
-    for block in ReadBlocks("", one, [two], ("", "")):
-        assert block.base is not None
-        total += moments(block.base, block.tensors[0])
-    return total
 
 
 def _report(plan: Plan, out: Path, rows: list[UnitRow]) -> MergeReport:

@@ -7,18 +7,15 @@ __all__ = ["MISSING", "SPACES", "MergeJob", "Model", "params_for"]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 from headsight.errors import ConfigError
 from headsight.merging.method import Method, Params
 from headsight.merging.methods import check_number, find_method
-from headsight.merging.naming import Granularity
 from headsight.merging.numbers import dtype_name
 from headsight.merging.selection import Threshold
 from headsight.merging.settings import Setting, check_setting, value_at
 
-Missing = Literal["error", "base", "skip"]
-Space = Literal["weight", "delta", "factors"]
 _PAPERS = Threshold(0.95)
 MISSING = ("error", "base", "skip")
 SPACES = ("weight", "delta", "factors")
@@ -53,14 +50,14 @@ class MergeJob:
     """mergekit's: weight, density, normalize, rescale, lambda, t, ..."""
     threshold: Threshold = _PAPERS
     """Layer-cosine: what a unit's cosine must exceed."""
-    granularity: Granularity = "module"
-    """Layer-cosine: a module with its bias, a whole layer, or the parts of packed maps."""
-    space: Space = "weight"
-    """Layer-cosine: compare weights with those of the base; or changes, or factors of adapters."""
+    granularity: str = "module"
+    """Layer-cosine: a `module` with its bias, a `block` (layer), or a `part` of packed maps."""
+    space: str = "weight"
+    """Layer-cosine: compare each `weight` with the base's; or two models' `delta` or `factors`."""
     dtype: str | None = None
     """Of the result; None: as the base has each tensor."""
-    missing: Missing = "error"
-    """A tensor that a model lacks: refuse, take the base's, or merge the others alone."""
+    missing: str = "error"
+    """Where a model lacks a tensor: `error`, take the `base`'s, or `skip` the model."""
     shard_bytes: int = 5_000_000_000
     """Most bytes of weights in a file; a larger tensor has a file of its own."""
     seed: int = 0

@@ -6,7 +6,7 @@ __all__ = ["Method", "Params"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from headsight.errors import ConfigError
 from headsight.merging.blocks import Block, Blocks
@@ -27,12 +27,12 @@ class Params:
     """Place between two models: 0 is the base."""
     normalize: bool | None = None
     """Divide by the weights (of those that agree, in TIES); None: as the method has it."""
-    rescale: Literal["density", "l1", "none"] = "density"
-    """DARE: divide what is kept by the density (the paper), or keep the sum of magnitudes."""
+    rescale: str = "density"
+    """DARE: `density` divides what is kept by it (the paper), `l1` keeps the sum of sizes."""
     sign_weights: bool = True
     """TIES: whether weights count when signs are elected."""
-    divide_by: Literal["weights", "count"] = "weights"
-    """TIES: normalise by the weights that agree, or by their number (as peft does)."""
+    divide_by: str = "weights"
+    """TIES: normalise by the `weights` that agree, or by their `count` (as peft does)."""
     threshold: float = 0.95
     """Cosine that a unit must exceed to be taken from the expert."""
     seed: int = 0

@@ -39,6 +39,8 @@ class Moments:
     @property
     def cosine(self) -> float:
         """Of the angle between the two, in [-1, 1]; 1 where they are equal, 0 if one is zero."""
+        if math.isnan(self.dot):
+            return math.nan  # nobody looked
         if self.difference == 0 and self.first == self.second:
             return 1.0
         if self.first == 0 or self.second == 0:
@@ -49,6 +51,8 @@ class Moments:
     @property
     def relative_norm(self) -> float:
         """Length of the difference over that of the first; infinite where only that is zero."""
+        if math.isnan(self.dot):
+            return math.nan
         if self.first == 0:
             return math.inf if self.difference > 0 else 0.0
         return math.sqrt(self.difference / self.first)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Granularity", "depths", "natural_key", "part_rows", "unit_of"]
+__all__ = ["depths", "natural_key", "part_rows", "unit_of"]
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
-
-Granularity = Literal["module", "block", "part"]
+from typing import Any
 
 _LAYER = re.compile(r"^((?:[^.]+\.)*?[^.]*?)\.(\d+)(?:\.|$)")
 _PACKED = re.compile(
@@ -42,7 +40,7 @@ def depths(names: Iterable[str]) -> dict[str, float]:
     }
 
 
-def unit_of(name: str, granularity: Granularity) -> str:
+def unit_of(name: str, granularity: str) -> str:
     """The unit that wins or loses as a whole: a module with its bias, or a whole layer."""
     match = _LAYER.match(name)
     if granularity == "block" and match:

@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = ["join_parts", "split_parts"]
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 
 from headsight.errors import InputError
 
-Pair = tuple[Float[NDArray[np.floating], "r columns"], Float[NDArray[np.floating], "rows r"]]
-"""A and B of one map: its change is `scale * B @ A`."""
+Pair = tuple[Float[NDArray[Any], "_ _"], Float[NDArray[Any], "_ _"]]
+"""A (r, columns) and B (rows, r) of one map: its change is `scale * B @ A`."""
 
 
 def join_parts(pairs: Sequence[Pair]) -> Pair:
@@ -52,8 +53,8 @@ def join_parts(pairs: Sequence[Pair]) -> Pair:
 
 
 def split_parts(
-    a: Float[NDArray[np.floating], "r columns"],
-    b: Float[NDArray[np.floating], "rows r"],
+    a: Float[NDArray[Any], "r columns"],
+    b: Float[NDArray[Any], "rows r"],
     rows: Sequence[int],
 ) -> list[Pair]:
     """A pair a part out of one on the packed map, whose parts have so many `rows`.

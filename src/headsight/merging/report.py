@@ -25,7 +25,8 @@ class UnitRow:
     name: str
     tensors: tuple[str, ...]
     cosine: float
-    """Of base and expert (layer-cosine), else of base and result; 1 where they are equal."""
+    """Of base and expert (layer-cosine), else of base and result; 1 where they
+    are equal, NaN where a whole model passes through and nobody looked."""
     relative_norm: float
     """Length of the change over that of the base; infinite where the base is zero."""
     decision: Decision
@@ -54,9 +55,14 @@ class MergeReport:
         return dict(Counter(unit.decision for unit in self.units))
 
     @property
+    def compared(self) -> list[UnitRow]:
+        """The units that changed and were looked at: not those that are equal or only copied."""
+        return [u for u in self.units if u.decision != "equal" and math.isfinite(u.cosine)]
+
+    @property
     def histogram(self) -> list[tuple[float, float, int]]:
         """Lower and upper cosine, and how many units that changed are between (above lower)."""
-        found = [unit.cosine for unit in self.units if unit.decision != "equal"]
+        found = [unit.cosine for unit in self.compared]
         bins = []
         for low, high in pairwise(_EDGES):
             is_first = low == _EDGES[0]
@@ -68,8 +74,8 @@ class MergeReport:
         """For JSON; infinite figures are null."""
         values = {"schema": SCHEMA, **asdict(self)}
         for unit in values["units"]:
-            if not math.isfinite(unit["relative_norm"]):
-                unit["relative_norm"] = None
+            for key in ("cosine", "relative_norm"):
+                unit[key] = unit[key] if math.isfinite(unit[key]) else None
         values["taken"] = self.taken
         values["histogram"] = [
             {"above": low, "to": high, "units": count} for low, high, count in self.histogram
@@ -84,9 +90,7 @@ class MergeReport:
             f" {'file' if len(self.files) == 1 else 'files'}: {self.out}",
             "  " + ", ".join(f"{count} {name}" for name, count in sorted(self.taken.items())),
         ]
-        changed = sorted(
-            (u for u in self.units if u.decision != "equal"), key=lambda u: (u.cosine, u.name)
-        )
+        changed = sorted(self.compared, key=lambda u: (u.cosine, u.name))
         if changed:
             low, high = changed[0], changed[-1]
             lines.append(

@@ -36,7 +36,7 @@ class Threshold:
         return f"{_QUANTILE if self.is_quantile else ''}{self.value:g}"
 
 
-def parse_threshold(text: str | float) -> Threshold:
+def parse_threshold(text: str | int | float) -> Threshold:
     """`0.95`, or `quantile:0.2`, which rejects the fifth of the units that changed most.
 
     Raises:

@@ -65,6 +65,10 @@ class TensorReader:
             self._scale = np.float32(change.scale)
             self.row = self._right.shape[1]
 
+    def is_one_with(self, other: TensorReader) -> bool:
+        """Whether both read the same place of the same file, and nothing is changed there."""
+        return self.stored == other.stored and self.is_plain and other.is_plain
+
     def raw(self, start: int, stop: int) -> NDArray[np.uint8]:
         """The bytes of the file, without the change."""
         return self.stored.read(start, stop)
