@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headsight.cli import options
 from headsight.errors import HeadsightError
 
 if TYPE_CHECKING:
     from headsight.data.heads import HeadSample
-    from headsight.detections import Detections
-    from headsight.grounder import Grounder
 
 __all__ = ["heads"]
 
@@ -42,6 +41,7 @@ def heads(
         str | None,
         typer.Option("--words", help="Ask for these instead of what the data set is labelled for."),
     ] = None,
+    boxes_from: options.BoxesFrom = None,
     constrain: Annotated[
         bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
     ] = False,
@@ -64,17 +64,20 @@ def heads(
     Names stand for folders of the directory that the variable HEADSIGHT_DATA names. Angles are in
     degrees, of the heads that were found; over_90 is the share that errs by more than 90 degrees,
     narrow_mae is of heads with a yaw below 99, mae_penalised counts 90 for each head that was
-    missed.
+    missed. A crop regressor is given the true boxes, or with --boxes-from those that another model
+    finds; any other model finds its own if not told otherwise.
 
     Examples:
       headsight eval heads --data aflw2000_sample
       headsight eval heads --data scenes-heldout/ --output result.json
       headsight eval heads --data hardhat_workers --limit 50 --json
+      headsight eval heads --data scenes-heldout/ --model ./my-regressor --boxes-from nano
     """
     from dataclasses import replace
 
     import numpy as np
 
+    from headsight.cli.given_boxes import OWN, box_source
     from headsight.cli.journalled import plain, versions
     from headsight.data.heads import read_heads
     from headsight.eval.heads import summarise
@@ -98,6 +101,8 @@ def heads(
         "data": data, "model": model, "limit": limit, "words": words,
         "constrain": constrain, "min_size": min_size, "seed": seed,
     }  # fmt: skip
+    if (source := box_source(model, boxes_from)) != OWN:
+        settings["boxes_from"] = source
     judged, failures, seconds = _run(
         samples, settings, device=device, output=output, overwrite=overwrite, quiet=quiet
     )
@@ -136,10 +141,11 @@ def _run(
     from rich.console import Console
     from rich.progress import Progress
 
+    from headsight.cli.given_boxes import OWN, HeadAsker
+    from headsight.cli.head_records import pack_heads, unpack_heads
     from headsight.errors import InputError, ResumeError
     from headsight.eval.heads import judge
     from headsight.files import Journal
-    from headsight.grounder import load
 
     journal = None
     done: dict[str, dict[str, Any]] = {}
@@ -157,7 +163,12 @@ def _run(
                 f"{path} was made with other settings. Give --overwrite to start again."
             )
         done = {r["image"]: r for r in journal.records[1:]}
-    grounder = load(str(settings["model"]), device=device)
+    ask = HeadAsker(
+        str(settings["model"]),
+        str(settings.get("boxes_from", OWN)),
+        device=device,
+        constrain=bool(settings["constrain"]),
+    )
     judged, failures, times = [], [], []
     console = Console(stderr=True)
     with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
@@ -166,13 +177,13 @@ def _run(
             try:
                 if key not in done:
                     began = time.perf_counter()
-                    found = _ask(grounder, sample, bool(settings["constrain"]))
-                    record = {"image": key, "seconds": time.perf_counter() - began, **_pack(found)}
+                    found = ask(sample)
+                    record = {"image": key, "seconds": time.perf_counter() - began, **pack_heads(found)}
                     done[key] = record
                     if journal is not None:
                         journal.add(record)
                 times.append(float(done[key]["seconds"]))
-                found = _unpack(done[key], sample.image_wh)
+                found = unpack_heads(done[key], sample.image_wh)
                 judged.append(judge(found, sample, min_size=settings["min_size"]))
             except HeadsightError as error:
                 failures.append({"image": key, "error": str(error)})
@@ -181,46 +192,14 @@ def _run(
     return judged, failures, float(np.median(times)) if times else float("nan")
 
 
-def _ask(grounder: Grounder, sample: HeadSample, constrain: bool) -> Detections:
-    if sample.words is not None:
-        return grounder.ground(sample.image, sample.words, constrain=constrain)
-    return grounder.heads(sample.image, constrain=constrain)
-
-
-def _pack(found: Detections) -> dict[str, Any]:
-    rotations = None if found.rotations is None else found.rotations.tolist()
-    return {
-        "boxes": found.boxes.tolist(),
-        "scores": found.scores.tolist(),
-        "rotations": rotations,
-        "exchanges": [e.to_dict() for e in found.exchanges],
-    }
-
-
-def _unpack(record: dict[str, Any], image_wh: tuple[int, int]) -> Detections:
-    import numpy as np
-
-    from headsight.detections import Detections, Exchange
-
-    number = len(record["boxes"])
-    rotations = record["rotations"]
-    return Detections(
-        np.array(record["boxes"], np.float64).reshape(-1, 4),
-        np.array(record["scores"], np.float64),
-        np.zeros(number, np.int64),
-        ("head",),
-        image_wh,
-        rotations=None if rotations is None else np.array(rotations, np.float64).reshape(-1, 3, 3),
-        exchanges=tuple(Exchange(**e) for e in record["exchanges"]),
-    )
-
-
 def _show(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     figures = result["figures"]
-    table = Table(title=f"{result['settings']['data']}: {figures['pictures']} pictures")
+    settings = result["settings"]
+    given = f", boxes from {settings['boxes_from']}" if "boxes_from" in settings else ""
+    table = Table(title=f"{settings['data']}: {figures['pictures']} pictures{given}")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BoxesFrom",
     "Constrain",
     "Device",
     "Dialect",
@@ -80,6 +81,12 @@ Save = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --save would write.")]
 Constrain = Annotated[
     bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
+]
+BoxesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--boxes-from", help="Whose boxes the poses are read in: truth, or the name of a model."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table, no progress bar.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log what is done, to stderr.")]

@@ -23,9 +23,11 @@ from headsight.errors import AnnotationError, InputError
 from headsight.geometry.boxes import xywh_to_xyxy
 from headsight.geometry.rotations import ypr_from, ypr_to_matrix
 
-__all__ = ["READERS", "HeadSample", "read_heads"]
+__all__ = ["HEAD_OF_LANDMARKS", "READERS", "HeadSample", "read_heads", "whole_heads"]
 
 ANGLES = ("yaw", "pitch", "roll")
+HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])
+"""What a whole head has more than the box of its 68 landmarks, in heights of that box."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,18 @@ def read_heads(name: str) -> list[HeadSample]:
         f"'{name}' is no data set, file or folder. Known sets: {', '.join(READERS)}; or pass a COCO"
         " file, or a folder with annotations.json."
     )
+
+
+def whole_heads(sample: HeadSample) -> Float[NDArray[Any], "n 4"]:
+    """The true boxes as boxes of whole heads, for a model that is given them.
+
+    Those of landmarks are made larger, perhaps beyond the picture; wide ones around a head stay as
+    they are.
+    """
+    boxes = np.asarray(sample.boxes, np.float64).reshape(-1, 4)
+    if sample.box_kind == "landmarks":
+        boxes = boxes + (boxes[:, 3:] - boxes[:, 1:2]) * HEAD_OF_LANDMARKS
+    return boxes
 
 
 def data_folder(name: str) -> Path:
