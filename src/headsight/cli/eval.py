@@ -81,6 +81,7 @@ def heads(
     from headsight.cli.journalled import plain, versions
     from headsight.data.heads import read_heads
     from headsight.eval.heads import summarise
+    from headsight.eval.item_scores import head_scores
     from headsight.files import write_atomic
 
     samples = read_heads(data)[:limit]
@@ -103,15 +104,18 @@ def heads(
     }  # fmt: skip
     if (source := box_source(model, boxes_from)) != OWN:
         settings["boxes_from"] = source
-    judged, failures, seconds = _run(
+    named, failures, seconds = _run(
         samples, settings, device=device, output=output, overwrite=overwrite, quiet=quiet
     )
+    judged = [one for _, one in named]
+    items = head_scores(judged, [name for name, _ in named])
     result = {
         "schema": "headsight.eval-heads/1",
         "settings": settings,
         "versions": versions(),
         "seconds_per_picture": seconds,
         "figures": plain(summarise(judged, seed=seed)),
+        "items": {name: scores.to_dict() for name, scores in items.items()},
         "failures": failures,
     }
     text = json.dumps(result, indent=1)
@@ -134,7 +138,7 @@ def _run(
     overwrite: bool,
     quiet: bool,
 ) -> tuple[list[Any], list[dict[str, str]], float]:
-    """Judge every picture; what a journal beside `output` already holds is not asked again."""
+    """Judge every picture, by name; what a journal beside `output` holds is not asked again."""
     import time
 
     import numpy as np
@@ -144,6 +148,7 @@ def _run(
     from headsight.cli.given_boxes import OWN, HeadAsker
     from headsight.cli.head_records import pack_heads, unpack_heads
     from headsight.errors import InputError, ResumeError
+    from headsight.data.heads import picture_name
     from headsight.eval.heads import judge
     from headsight.files import Journal
 
@@ -184,7 +189,9 @@ def _run(
                         journal.add(record)
                 times.append(float(done[key]["seconds"]))
                 found = unpack_heads(done[key], sample.image_wh)
-                judged.append(judge(found, sample, min_size=settings["min_size"]))
+                judged.append(
+                    (picture_name(sample), judge(found, sample, min_size=settings["min_size"]))
+                )
             except HeadsightError as error:
                 failures.append({"image": key, "error": str(error)})
     if journal is not None:

@@ -79,6 +79,7 @@ def pose(
     from headsight.errors import InputError
     from headsight.eval.vlm_headpose import BoxChoice, judge_poses, pose_items, summarise_poses
     from headsight.files import write_atomic
+    from headsight.grounder import load
 
     if boxes not in get_args(BoxChoice):
         raise InputError(f"--boxes is {boxes!r}; expected gt or own.")
@@ -94,7 +95,7 @@ def pose(
         else closing(open_journal(output, settings, overwrite=overwrite))
     )
     with opened as journal:
-        probe = HeadProbe(model, boxes=boxes, constrain=constrain, device=device)
+        probe = HeadProbe(load(model, device=device), boxes=boxes, constrain=constrain)
         with progress_on_stderr(quiet) as progress:
             outcome = run_journalled(
                 [(str(s.image), s) for s in samples],

@@ -209,11 +209,12 @@ def _evaluate(
             outcome = run_journalled(
                 [(s.id, s) for s in samples],
                 ask,
-                lambda sample, record: judge(unpack(record, sample), sample),
+                lambda sample, record: (sample.id, judge(unpack(record, sample), sample)),
                 journal=journal,
                 progress=progress,
                 what="expressions",
             )
+    judged = [one for _, one in outcome.judged]
     first = outcome.first or {"exchanges": []}
     result = {
         "schema": f"headsight.eval-{protocol}/1",
@@ -221,7 +222,8 @@ def _evaluate(
         "versions": versions(),
         "prompt": first["exchanges"][0]["prompt"] if first["exchanges"] else None,
         "seconds_per_expression": _median(outcome.seconds),
-        "figures": plain(summarise(outcome.judged, seed=seed)),
+        "figures": plain(summarise(judged, seed=seed)),
+        **_items(protocol, judged, [name for name, _ in outcome.judged]),
         "notes": list(refs.notes),
         "left_out": {
             "expressions": len(refs.problems),
@@ -270,6 +272,16 @@ def _protocol(name: str) -> tuple[Callable[..., Any], Callable[..., dict[str, An
     from headsight.eval import segment as masks
 
     return masks.judge_segment, masks.summarise_segment, masks.RULE
+
+
+def _items(protocol: str, judged: list[Any], names: list[str]) -> dict[str, Any]:
+    """Scores of every expression by boxes, so that two results can be compared in pairs."""
+    if protocol != "refer":
+        return {}
+    from headsight.eval.item_scores import refer_scores
+
+    scores = refer_scores(judged, names)
+    return {"items": {name: one.to_dict() for name, one in scores.items()}}
 
 
 def _by_picture(samples: tuple[RefSample, ...]) -> list[RefSample]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from headsight.data.heads import HeadSample
     from headsight.eval.vlm_headpose import BoxChoice, HeadsAsked
+    from headsight.grounder import Grounder
 
 
 class HeadProbe:
@@ -24,24 +25,22 @@ class HeadProbe:
 
     def __init__(
         self,
-        model: str,
+        grounder: Grounder,
         *,
         boxes: str = "gt",
         constrain: bool = False,
-        device: str = "auto",
         asks_boxes: bool = True,
         asks_poses: bool = True,
     ) -> None:
-        from headsight.grounder import load
         from headsight.models.base import PoseReader
 
-        self._grounder = load(model, device=device)
+        self._grounder = grounder
         self.boxes: BoxChoice = "own" if boxes == "own" else "gt"
         self._finds = asks_boxes and not isinstance(self._grounder.vlm, PoseReader)
         self._constrain, self._asks_poses = constrain, asks_poses
         if not self._finds and (self.boxes == "own" or not asks_poses):
             raise InputError(
-                f"{model} tells poses in given boxes and finds none of its own. Use --boxes gt, or"
+                f"{grounder.vlm.name} tells poses in given boxes and finds none of its own. Use --boxes gt, or"
                 " headsight eval heads --boxes-from MODEL."
             )
 

@@ -23,7 +23,7 @@ from headsight.errors import AnnotationError, InputError
 from headsight.geometry.boxes import xywh_to_xyxy
 from headsight.geometry.rotations import ypr_from, ypr_to_matrix
 
-__all__ = ["HEAD_OF_LANDMARKS", "READERS", "HeadSample", "read_heads", "whole_heads"]
+__all__ = ["HEAD_OF_LANDMARKS", "READERS", "HeadSample", "picture_name", "read_heads", "whole_heads"]
 
 ANGLES = ("yaw", "pitch", "roll")
 HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])
@@ -74,6 +74,11 @@ def read_heads(name: str) -> list[HeadSample]:
         f"'{name}' is no data set, file or folder. Known sets: {', '.join(READERS)}; or pass a COCO"
         " file, or a folder with annotations.json."
     )
+
+
+def picture_name(sample: HeadSample) -> str:
+    """File and the two folders above it: the same wherever the data set lies."""
+    return "/".join(sample.image.parts[-3:])
 
 
 def whole_heads(sample: HeadSample) -> Float[NDArray[Any], "n 4"]:

@@ -6,11 +6,11 @@ __all__ = [
     "SCHEMA",
     "SkillRun",
     "answer_counts",
-    "answer_rows",
     "forget_report",
+    "summary",
+    "tables",
     "to_html",
     "to_markdown",
-    "to_rows",
 ]
 
 import html
@@ -33,14 +33,14 @@ _MODULES = 10
 _CHIEF = {"boxes": "mean_iou", "pose": "mae_penalised", "refer": "right"}
 """The figure that stands for a skill in forgetting and backward transfer."""
 _NAMES = {
-    "recall": "heads found, IoU 0.5",
-    "mean_iou": "mean IoU, a missed head 0",
+    "recall": "heads found",
+    "mean_iou": "mean IoU, missed: 0",
     "false_boxes": "false boxes a picture",
-    "mae": "angle error of answers read both times, degrees",
-    "mae_penalised": "angle error, unread or missed 90, degrees",
-    "geodesic_penalised": "geodesic angle, unread or missed 90, degrees",
-    "right": "right, IoU 0.5",
-    "iou": "IoU of the one place",
+    "mae": "angles, read answers, °",
+    "mae_penalised": "angles, unread: 90, °",
+    "geodesic_penalised": "turn, unread: 90, °",
+    "right": "right",
+    "iou": "IoU",
 }
 
 
@@ -189,7 +189,7 @@ def _weights(drift: Sequence[ModuleDrift]) -> dict[str, Any]:
     }
 
 
-def to_rows(report: Mapping[str, Any]) -> list[list[str]]:
+def _skill_rows(report: Mapping[str, Any]) -> list[list[str]]:
     """Skill, figure, before, after, change with interval, verdict: the cells of the table."""
     rows = []
     for skill, row in report["skills"].items():
@@ -211,7 +211,7 @@ def to_rows(report: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def answer_rows(report: Mapping[str, Any]) -> list[list[str]]:
+def _answer_rows(report: Mapping[str, Any]) -> list[list[str]]:
     """Skill, trouble, share before, share after: the cells of the table of bad answers."""
     rows = []
     for skill, row in report["skills"].items():
@@ -224,7 +224,8 @@ def answer_rows(report: Mapping[str, Any]) -> list[list[str]]:
             ("swapped: the other kind", "swapped"),
             ("blended: both kinds", "blended"),
         ):
-            rows.append([skill, title, f"{old[key]:.1%}", f"{now[key]:.1%}"])
+            if old[key] or now[key] or key == "invalid":
+                rows.append([skill, title, f"{old[key]:.1%}", f"{now[key]:.1%}"])
         rows += [
             [skill, f"  {kind}", *(str(side["failures"].get(kind, 0)) for side in (old, now))]
             for kind in sorted({*old["failures"], *now["failures"]})
@@ -234,8 +235,8 @@ def answer_rows(report: Mapping[str, Any]) -> list[list[str]]:
 
 def to_markdown(report: Mapping[str, Any]) -> str:
     """The whole report as Markdown."""
-    blocks = [f"# What changed from {report['before']} to {report['after']}", _summary(report)]
-    for title, header, rows in _tables(report):
+    blocks = [f"# What changed from {report['before']} to {report['after']}", summary(report)]
+    for title, header, rows in tables(report):
         lines = [f"## {title}", "", "| " + " | ".join(header) + " |"]
         lines.append("|" + "|".join(" --- " for _ in header) + "|")
         lines += ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
@@ -246,8 +247,8 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 def to_html(report: Mapping[str, Any]) -> str:
     """The whole report as one page that loads nothing."""
     title = html.escape(f"What changed from {report['before']} to {report['after']}")
-    parts = [f"<h1>{title}</h1>", f"<p>{html.escape(_summary(report))}</p>"]
-    for name, header, rows in _tables(report):
+    parts = [f"<h1>{title}</h1>", f"<p>{html.escape(summary(report))}</p>"]
+    for name, header, rows in tables(report):
         head = "".join(f"<th>{html.escape(c)}</th>" for c in header)
         body = "\n".join(
             f'<tr class="{html.escape(row[-1].replace(" ", "-"))}">'
@@ -262,10 +263,11 @@ def to_html(report: Mapping[str, Any]) -> str:
     return _PAGE.replace("{title}", title).replace("{body}", "\n".join(parts))
 
 
-def _tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+def tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of every table of the report."""
     head = ["skill", "figure", report["before"], report["after"], "change (95 %)", "verdict"]
-    tables = [("Skills", head, to_rows(report))]
-    if rows := answer_rows(report):
+    tables = [("Skills", head, _skill_rows(report))]
+    if rows := _answer_rows(report):
         header = ["skill", "answers", report["before"], report["after"]]
         tables.append(("Answers that went wrong", header, rows))
     weights = report["weights"]
@@ -279,7 +281,7 @@ def _tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[s
     return tables
 
 
-def _summary(report: Mapping[str, Any]) -> str:
+def summary(report: Mapping[str, Any]) -> str:
     """Two sentences: what was gained and lost, and how far the weights moved."""
     by: dict[str, list[str]] = {"gained": [], "forgot": []}
     for skill, row in report["skills"].items():

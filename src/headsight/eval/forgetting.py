@@ -23,8 +23,10 @@ from headsight.eval.bootstrap import bootstrap_intervals
 from headsight.eval.item_scores import Scores
 
 Array = NDArray[np.float64]
-Verdict = Literal["gained", "forgot", "no clear change", "nothing to compare"]
+Verdict = Literal["gained", "forgot", "no clear change", "too few pictures"]
 _SHOWN = 3
+_LEAST_GROUPS = 5
+"""Fewer pictures drawn anew say nothing about other pictures."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Change:
     change: float
     """After less before."""
     interval: tuple[float, float] | None
-    """95 % of `change`; None where there is nothing to draw from."""
+    """95 % of `change`; None of fewer than five pictures."""
     items: int
     """Items with a value in both."""
     lost: int
@@ -63,14 +65,14 @@ def paired_change(
     lost = int((np.isfinite(before.values) & ~np.isfinite(now)).sum())
     if not both.any():
         nan = float("nan")
-        return Change(nan, nan, nan, None, 0, lost, "nothing to compare")
+        return Change(nan, nan, nan, None, 0, lost, "too few pictures")
     old, new = before.values[both], now[both]
     groups = [before.groups[row] for row in np.flatnonzero(both)]
     spans = bootstrap_intervals(
         {"change": (new - old, np.ones(len(old)))}, groups, resamples=resamples, seed=seed
     )
     span = spans.get("change")
-    interval = None if span is None else (span[0], span[1])
+    interval = None if span is None or len(set(groups)) < _LEAST_GROUPS else (span[0], span[1])
     return Change(
         float(old.mean()),
         float(new.mean()),
@@ -120,7 +122,9 @@ def backward_transfer(
 
 
 def _verdict(interval: tuple[float, float] | None, better: str) -> Verdict:
-    if interval is None or interval[0] <= 0 <= interval[1]:
+    if interval is None:
+        return "too few pictures"
+    if interval[0] <= 0 <= interval[1]:
         return "no clear change"
     rose = interval[0] > 0
     return "gained" if rose == (better == "higher") else "forgot"

@@ -6,9 +6,9 @@ anew in a bootstrap.
 
 from __future__ import annotations
 
-__all__ = ["Better", "Scores", "box_scores", "pose_scores", "refer_scores"]
+__all__ = ["Better", "Scores", "box_scores", "head_scores", "pose_scores", "refer_scores"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from headsight.errors import AnnotationError
 from headsight.eval.headpose_metrics import PENALTY_DEG, angle_errors_deg
+from headsight.eval.heads import Judged
 from headsight.eval.refer import ReferJudged
 from headsight.geometry.rotations import geodesic_deg, matrix_to_ypr
 
@@ -41,6 +42,20 @@ class Scores:
         """Over the items that have a value; NaN where none has."""
         known = self.values[np.isfinite(self.values)]
         return float(known.mean()) if len(known) else float("nan")
+
+    def without(self, names: Collection[str]) -> Scores:
+        """The scores less the items of these names, and those of these groups."""
+        kept = [
+            row
+            for row, (item, group) in enumerate(zip(self.items, self.groups, strict=True))
+            if item not in names and group not in names
+        ]
+        return Scores(
+            tuple(self.items[row] for row in kept),
+            tuple(self.groups[row] for row in kept),
+            self.values[kept],
+            self.better,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -125,6 +140,17 @@ def pose_scores(
     kept = np.flatnonzero(known)
     names = tuple(items[i] for i in kept), tuple(groups[i] for i in kept)
     return {name: Scores(*names, values[kept], "lower") for name, values in columns.items()}
+
+
+def head_scores(judged: Sequence[Judged], pictures: Sequence[str]) -> dict[str, Scores]:
+    """Scores of `eval heads`: heads found, false boxes, and poses where they are labelled."""
+    ious = [np.where(j.is_found, np.nan, 0.0) for j in judged]  # which IoU was not kept
+    shown = [int((~j.match.is_ignored).sum() - j.is_found.sum()) for j in judged]
+    boxes = box_scores(pictures, ious, shown)
+    poses = pose_scores(
+        pictures, [j.read_rotations for j in judged], [j.true_rotations for j in judged]
+    )
+    return {name: boxes[name] for name in ("recall", "false_boxes")} | poses
 
 
 def refer_scores(judged: Sequence[ReferJudged], items: Sequence[str]) -> dict[str, Scores]:

@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from headsight.data.heads import HeadSample, whole_heads
+from headsight.data.heads import HeadSample, picture_name, whole_heads
 from headsight.detections import Detections, Exchange
 from headsight.eval.bootstrap import Ratios, bootstrap_intervals, ratios
 from headsight.eval.format_report import answer_of, format_report
@@ -154,10 +154,8 @@ def judge_poses(asked: HeadsAsked, sample: HeadSample, *, boxes: BoxChoice) -> P
         is_found = _has_pose(sample)
         read[is_found] = asked.poses.rotations
         exchanges += asked.poses.exchanges
-    name = "/".join(sample.image.parts[-3:])
-    return PoseJudged(
-        name, ious, shown, is_found, np.asarray(sample.rotations, np.float64), read, exchanges
-    )
+    truth = np.asarray(sample.rotations, np.float64)
+    return PoseJudged(picture_name(sample), ious, shown, is_found, truth, read, exchanges)
 
 
 def summarise_poses(
