@@ -298,7 +298,7 @@ def run_crop_regressor(
     _require_known(
         values, {f.name for f in fields(CropAugmentation)}, f"augmentation of {stage.name!r}"
     )
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    values = {k: tuple(map(float, v)) if isinstance(v, list) else float(v) for k, v in values.items()}
     least = float(stage.options.get("least_side", CropSource.least_side))
     sources = [
         CropSource(pictures, share, least) for pictures, share, _ in read_sources(stage, Augmentation())

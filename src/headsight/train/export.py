@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 
 from headsight.errors import InputError
 from headsight.files import write_atomic
+from headsight.models.checkpoints import bars_on_terminals_only
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.tokenizer import build_tokenizer
 from headsight.train.language import build_model
@@ -43,7 +44,8 @@ def export_model(
 
         regressor = build_regressor(recipe.stages[-1])
         load_average_(regressor, checkpoint)
-        regressor.save_pretrained(folder)
+        with bars_on_terminals_only():
+            regressor.save_pretrained(folder)
         return
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer)
