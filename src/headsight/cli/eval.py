@@ -147,8 +147,8 @@ def _run(
 
     from headsight.cli.given_boxes import OWN, HeadAsker
     from headsight.cli.head_records import pack_heads, unpack_heads
-    from headsight.errors import InputError, ResumeError
     from headsight.data.heads import picture_name
+    from headsight.errors import InputError, ResumeError
     from headsight.eval.heads import judge
     from headsight.files import Journal
 
@@ -183,7 +183,11 @@ def _run(
                 if key not in done:
                     began = time.perf_counter()
                     found = ask(sample)
-                    record = {"image": key, "seconds": time.perf_counter() - began, **pack_heads(found)}
+                    record = {
+                        "image": key,
+                        "seconds": time.perf_counter() - began,
+                        **pack_heads(found),
+                    }
                     done[key] = record
                     if journal is not None:
                         journal.add(record)

@@ -28,7 +28,9 @@ _SCENES = 40
 def forget(
     before: Annotated[
         list[str],
-        typer.Option("--before", help="Model, or JSON of an eval run (may be given several times)."),
+        typer.Option(
+            "--before", help="Model, or JSON of an eval run (may be given several times)."
+        ),
     ],
     after: Annotated[
         list[str],
@@ -206,9 +208,7 @@ def _measure(
     return runs
 
 
-def _without(
-    runs: dict[str, SkillRun], failures: list[dict[str, str]]
-) -> dict[str, SkillRun]:
+def _without(runs: dict[str, SkillRun], failures: list[dict[str, str]]) -> dict[str, SkillRun]:
     """The runs without the pictures or expressions that could not be asked of one of the models."""
     from dataclasses import replace
 

@@ -40,8 +40,8 @@ class HeadProbe:
         self._constrain, self._asks_poses = constrain, asks_poses
         if not self._finds and (self.boxes == "own" or not asks_poses):
             raise InputError(
-                f"{grounder.vlm.name} tells poses in given boxes and finds none of its own. Use --boxes gt, or"
-                " headsight eval heads --boxes-from MODEL."
+                f"{grounder.vlm.name} tells poses in given boxes and finds none of its own. Use"
+                " --boxes gt, or headsight eval heads --boxes-from MODEL."
             )
 
     def __call__(self, sample: HeadSample) -> dict[str, Any]:

@@ -89,9 +89,7 @@ class Skill:
         items = pose_items(outcome.judged)
         readings = [e.reading for j in outcome.judged for e in j.exchanges]
         run = SkillRun(self.data, {n: items[n] for n in figures}, answer_counts(readings))
-        return run, [
-            {**f, "item": picture_name(named[f["id"]])} for f in outcome.failures
-        ]
+        return run, [{**f, "item": picture_name(named[f["id"]])} for f in outcome.failures]
 
     def _refer(
         self, grounder: Grounder, prefix: str, *, journal: Journal | None, progress: Progress

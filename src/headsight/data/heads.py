@@ -23,7 +23,14 @@ from headsight.errors import AnnotationError, InputError
 from headsight.geometry.boxes import xywh_to_xyxy
 from headsight.geometry.rotations import ypr_from, ypr_to_matrix
 
-__all__ = ["HEAD_OF_LANDMARKS", "READERS", "HeadSample", "picture_name", "read_heads", "whole_heads"]
+__all__ = [
+    "HEAD_OF_LANDMARKS",
+    "READERS",
+    "HeadSample",
+    "picture_name",
+    "read_heads",
+    "whole_heads",
+]
 
 ANGLES = ("yaw", "pitch", "roll")
 HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])

@@ -1,4 +1,4 @@
-"""The forgetting report: skills before and after, bad answers by kind, and how far weights moved."""
+"""The forgetting report: skills before and after, bad answers by kind, drift of the weights."""
 
 from __future__ import annotations
 
@@ -125,9 +125,7 @@ def forget_report(
         figures = {
             name: {
                 "better": scores.better,
-                **paired_change(
-                    scores, now.scores[name], resamples=resamples, seed=seed
-                ).to_dict(),
+                **paired_change(scores, now.scores[name], resamples=resamples, seed=seed).to_dict(),
             }
             for name, scores in old.scores.items()
             if name in now.scores
@@ -165,7 +163,10 @@ def _transfer(skills: Mapping[str, Any], new: Sequence[str]) -> dict[str, Any]:
     scores = np.array(table, np.float64).reshape(-1, 2).T
     lost = forgetting(scores)[-1] if len(old) else []
     return {
-        "forgetting": {s: {"figure": n, "lost": float(v)} for (s, n), v in zip(old, lost, strict=True)},
+        "forgetting": {
+            skill: {"figure": name, "lost": float(value)}
+            for (skill, name), value in zip(old, lost, strict=True)
+        },
         "backward_transfer": {
             name: backward_transfer(
                 scores[:, [i for i, (_, n) in enumerate(old) if n == name]],
@@ -235,13 +236,21 @@ def _answer_rows(report: Mapping[str, Any]) -> list[list[str]]:
 
 def to_markdown(report: Mapping[str, Any]) -> str:
     """The whole report as Markdown."""
-    blocks = [f"# What changed from {report['before']} to {report['after']}", summary(report)]
+    blocks = [f"# What changed from {_plain(report['before'])} to {_plain(report['after'])}"]
+    blocks.append(_plain(summary(report)))
     for title, header, rows in tables(report):
-        lines = [f"## {title}", "", "| " + " | ".join(header) + " |"]
-        lines.append("|" + "|".join(" --- " for _ in header) + "|")
-        lines += ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
+        lines = [f"## {title}", "", _line(header), _line(["---"] * len(header)), *map(_line, rows)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_plain, cells)) + " |"
+
+
+def _plain(text: str) -> str:
+    """`text` for Markdown, whatever a folder is called."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def to_html(report: Mapping[str, Any]) -> str:
@@ -289,7 +298,9 @@ def summary(report: Mapping[str, Any]) -> str:
         verdict = row["figures"].get(name, {}).get("verdict")
         if verdict in by:
             by[verdict].append(skill)
-    said = "; ".join(f"{verdict}: {', '.join(skills) or 'nothing'}" for verdict, skills in by.items())
+    said = "; ".join(
+        f"{verdict}: {', '.join(skills) or 'nothing'}" for verdict, skills in by.items()
+    )
     text = f"By the paired 95 % intervals: {said}."
     weights = report["weights"]
     if weights is None:

@@ -50,9 +50,7 @@ class Change:
         return {**asdict(self), "interval": None if self.interval is None else [*self.interval]}
 
 
-def paired_change(
-    before: Scores, after: Scores, *, resamples: int = 1000, seed: int = 0
-) -> Change:
+def paired_change(before: Scores, after: Scores, *, resamples: int = 1000, seed: int = 0) -> Change:
     """The change of one figure, item by item.
 
     Raises:
@@ -97,9 +95,7 @@ def forgetting(scores: Float[Array, "stages skills"]) -> Float[Array, "stages sk
     return np.asarray(best - scores)
 
 
-def backward_transfer(
-    scores: Float[Array, "stages skills"], learned_at: Sequence[int]
-) -> float:
+def backward_transfer(scores: Float[Array, "stages skills"], learned_at: Sequence[int]) -> float:
     """Mean of last score less score when learned, over skills learned before the last stage.
 
     Negative = forgotten. NaN where nothing was learned earlier.

@@ -22,7 +22,7 @@ __all__ = [
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -43,12 +43,11 @@ Array = NDArray[np.float64]
 BoxChoice = Literal["gt", "own"]
 
 
+@runtime_checkable
 class PoseModel(Protocol):
     """What is asked: a `Grounder`."""
 
-    def heads(
-        self, source: Picture, *, poses: bool = True, constrain: bool = False
-    ) -> Detections:
+    def heads(self, source: Picture, *, poses: bool = True, constrain: bool = False) -> Detections:
         """Every head with its box and, where asked for, its pose."""
 
     def pose(self, source: Picture, box: Any, *, constrain: bool = False) -> Detections:
@@ -130,8 +129,8 @@ def ask_heads(
     """Ask about one picture: where heads are, and how they are turned."""
     picture = open_picture(sample.image)
     if boxes == "own" or not asks_poses:
-        found = model.heads(picture, poses=asks_poses, constrain=constrain)
-        return HeadsAsked(found, found if asks_poses else None)
+        own = model.heads(picture, poses=asks_poses, constrain=constrain)
+        return HeadsAsked(own, own if asks_poses else None)
     found = model.heads(picture, poses=False, constrain=constrain) if finds_boxes else None
     asked = whole_heads(sample)[_has_pose(sample)]
     return HeadsAsked(found, model.pose(picture, asked, constrain=constrain))

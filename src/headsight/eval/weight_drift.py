@@ -114,9 +114,7 @@ def _sums(name: str, old: _Tensors, new: _Tensors) -> Iterator[float]:
 def _drift(
     module: str, numbers: float, old: float, new: float, inner: float, change: float
 ) -> ModuleDrift:
-    if old > 0:
-        ratio = (change / old) ** 0.5
-    else:
-        ratio = float("inf") if change > 0 else 0.0
+    from_nothing = float("inf") if change > 0 else 0.0
+    ratio = (change / old) ** 0.5 if old > 0 else from_nothing
     cosine = inner / (old * new) ** 0.5 if old > 0 and new > 0 else float("nan")
     return ModuleDrift(module, int(numbers), ratio, min(max(cosine, -1.0), 1.0))

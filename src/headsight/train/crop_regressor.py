@@ -1,13 +1,16 @@
 """Training a crop regressor: one head a crop, the angle to its true rotation as loss.
 
-After 6DRepNet (arXiv 2202.12555): a random part of the crop, mirrored half of the time, now and then
-blurred. Ours besides, off by default: box edges that jitter, turns in the picture plane with exact
-labels, and colours.
+After 6DRepNet (arXiv 2202.12555): a random part of the crop, mirrored half of the time, now and
+then blurred. Ours besides, off by default: box edges that jitter, turns in the picture plane with
+exact labels, and colours.
 """
+# mypy: disable-error-code="no-untyped-call"
+# (transformers is only partly typed)
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -47,7 +50,7 @@ __all__ = [
 
 _VALIDATION_HEADS = 400
 _ROWS = 64
-_TURN_ROOM = 2**0.5
+_TURN_RIM = (2**0.5 - 1) / 2
 Array = NDArray[Any]
 
 
@@ -241,12 +244,12 @@ def _part(
 
 def _turned(image: Image.Image, window: Float[Array, 4], deg: float, size: int) -> Image.Image:
     """The window, turned clockwise about its middle."""
-    middle, half = (window[:2] + window[2:]) / 2, (window[2:] - window[:2]) / 2 * _TURN_ROOM
-    wide = round(size * _TURN_ROOM)
-    room = Image.fromarray(cut(image, np.concatenate([middle - half, middle + half]), wide))
-    low = (wide - size) // 2
-    turned = room.rotate(-deg, Image.Resampling.BILINEAR)
-    return turned.crop((low, low, low + size, low + size))
+    rim = math.ceil(size * _TURN_RIM)  # the corners of the turned square come from there
+    middle, half = (window[:2] + window[2:]) / 2, (window[2:] - window[:2]) / 2
+    half = half * (size + 2 * rim) / size
+    room = cut(image, np.concatenate([middle - half, middle + half]), size + 2 * rim)
+    turned = Image.fromarray(room).rotate(-deg, Image.Resampling.BILINEAR)
+    return turned.crop((rim, rim, rim + size, rim + size))
 
 
 def _decoded(picture: LabelledPicture) -> Image.Image:
@@ -298,13 +301,16 @@ def run_crop_regressor(
     _require_known(
         values, {f.name for f in fields(CropAugmentation)}, f"augmentation of {stage.name!r}"
     )
-    values = {k: tuple(map(float, v)) if isinstance(v, list) else float(v) for k, v in values.items()}
+    values = {
+        k: tuple(map(float, v)) if isinstance(v, list) else float(v) for k, v in values.items()
+    }
     least = float(stage.options.get("least_side", CropSource.least_side))
     sources = [
-        CropSource(pictures, share, least) for pictures, share, _ in read_sources(stage, Augmentation())
+        CropSource(pictures, share, least)
+        for pictures, share, _ in read_sources(stage, Augmentation())
     ]
     job = CropJob(
-        model.to(memory_format=torch.channels_last),
+        model.to(memory_format=torch.channels_last),  # type: ignore[call-overload,call-arg]
         sources,
         validation,
         batch_size=stage.batch_size,

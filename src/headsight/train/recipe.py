@@ -21,6 +21,7 @@ __all__ = ["KINDS", "Recipe", "Source", "Stage", "fingerprint", "read_recipe"]
 KINDS = ("dense", "language", "crop_regressor")
 """Kinds of stages."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A file of labelled pictures and how often it is drawn."""

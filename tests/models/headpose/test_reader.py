@@ -108,7 +108,7 @@ def test_damaged_folders_are_told_apart(folder: Path) -> None:
     values["backbone_config"]["widths"] = [4, 8, 8]
     values["backbone_config"]["depths"] = [1, 2, 1]
     (folder / "config.json").write_text(json.dumps(values))
-    with pytest.raises(CheckpointError, match="linear_reg|layer3"):
+    with pytest.raises(CheckpointError, match=r"linear_reg|layer3"):
         headsight.load(str(folder))
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
@@ -148,8 +148,18 @@ def test_unknown_settings_of_a_backbone() -> None:
 
 
 OTHERS = {
-    "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
-    "vit": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+    "resnet": {
+        "embedding_size": 8,
+        "hidden_sizes": [8, 16],
+        "depths": [1, 1],
+        "layer_type": "basic",
+    },
+    "vit": {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    },
 }
 
 
@@ -176,6 +186,6 @@ def test_a_pretrained_backbone_keeps_its_weights(tmp_path: Path) -> None:
     kept = model.backbone.get_submodule("model").state_dict()
     for name, value in source.state_dict().items():
         torch.testing.assert_close(kept[name], value, atol=0, rtol=0)
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="cannot be loaded as a picture model"):
-        (tmp_path / "config.json").write_text("{}")
         pretrained(tmp_path)

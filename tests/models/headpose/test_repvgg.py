@@ -152,7 +152,7 @@ def test_released_weights_load_under_their_own_names(
 
 
 def test_other_weights_are_refused_by_name(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(CheckpointError, match="first names: head.weight"):
+    with pytest.raises(CheckpointError, match=r"first names: head\.weight"):
         from_released({"head.weight": torch.zeros(2, 2)})
     (tmp_path / "x.pth").write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match="cannot be read"):

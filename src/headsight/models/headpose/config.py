@@ -33,8 +33,10 @@ class SixDRepNetConfig(PreTrainedConfig):
     nothing is cut off."""
     margin: float = 0.0
     """Share of the head's side that is added on each side before cutting."""
-    image_mean: list[float] = (0.485, 0.456, 0.406)
-    image_std: list[float] = (0.229, 0.224, 0.225)
+    image_mean: tuple[float, ...] | list[float] = (0.485, 0.456, 0.406)
+    """Of each channel, in [0, 1]."""
+    image_std: tuple[float, ...] | list[float] = (0.229, 0.224, 0.225)
+    """Of each channel."""
     convention: str = "cv"
     """Frame of the matrices that the network answers, a key of `CONVENTIONS`; the released weights
     answer in `6drepnet`."""

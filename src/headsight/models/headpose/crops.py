@@ -83,9 +83,7 @@ class HeadCropper:
         return np.concatenate([middle - half, middle + half])
 
 
-def square_windows(
-    boxes: Float[Array, "n 4"], *, margin: int | float = 0.0
-) -> Float[Array, "n 4"]:
+def square_windows(boxes: Float[Array, "n 4"], *, margin: int | float = 0.0) -> Float[Array, "n 4"]:
     """Squares about the middle of each box, of its longer side and `margin` of that on each side.
 
     They may reach outside the picture.
@@ -118,9 +116,7 @@ def _moved(points: Float[Array, "n 2"], *, left: float, right: float, k: float) 
     return np.trunc([x0, y0, x1, y1])
 
 
-def cut(
-    image: Image.Image, window: Float[Array, 4], side: int
-) -> UInt8[Array, "side side 3"]:
+def cut(image: Image.Image, window: Float[Array, 4], side: int) -> UInt8[Array, "side side 3"]:
     """The window of `image` as a square of `side` px, black where there is no picture.
 
     Edges need not be whole pixels; shrinking is anti-aliased.
@@ -129,7 +125,5 @@ def cut(
     high = np.maximum(high, low + 1)
     part = image.crop((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
     box = (*(window[:2] - low), *(window[2:] - low))
-    small = part.resize(
-        (side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=_LARGEST_GAP
-    )
+    small = part.resize((side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=_LARGEST_GAP)
     return np.asarray(small)

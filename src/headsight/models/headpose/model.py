@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from headsight.errors import ConfigError
 from headsight.geometry.rotations import convert, mirror, sixd_to_matrix
@@ -29,7 +30,7 @@ __all__ = ["PoseOutput", "SixDRepNet", "fold"]
 
 
 @dataclass
-class PoseOutput(ModelOutput):  # type: ignore[misc]
+class PoseOutput(ModelOutput):
     """What a forward pass gives."""
 
     loss: Tensor | None = None
@@ -51,7 +52,8 @@ class SixDRepNet(PreTrainedModel):
     def __init__(self, config: SixDRepNetConfig) -> None:
         super().__init__(config)
         self.backbone = build_backbone(config)
-        self.linear_reg = nn.Linear(int(self.backbone.num_features), 6)
+        features: Any = self.backbone.num_features
+        self.linear_reg = nn.Linear(int(features), 6)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -99,6 +101,7 @@ def fold(model: SixDRepNet) -> SixDRepNet:
         raise ConfigError(f"The backbone {model.config.backbone!r} {state}. Use it as it is.")
     config = copy.deepcopy(model.config)
     config.is_folded = True
-    folded = SixDRepNet(config).to(model.dtype)
+    folded = SixDRepNet(config)
     folded.load_state_dict(fold_state(model.state_dict()))
-    return folded.to(model.device).eval()
+    nn.Module.to(folded, device=model.device, dtype=model.dtype).eval()
+    return folded

@@ -36,9 +36,7 @@ def pretrained(folder_or_id: str | Path, **settings: Any) -> SixDRepNet:
         ) from error
     values = loaded.config.to_diff_dict()
     kept = {k: v for k, v in values.items() if k not in ("model_type", "transformers_version")}
-    config = SixDRepNetConfig(
-        backbone=loaded.config.model_type, backbone_config=kept, **settings
-    )
+    config = SixDRepNetConfig(backbone=loaded.config.model_type, backbone_config=kept, **settings)
     model = SixDRepNet(config)
     model.backbone.get_submodule("model").load_state_dict(loaded.state_dict())
     return model

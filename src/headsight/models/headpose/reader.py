@@ -90,7 +90,7 @@ def load_crop_regressor(folder: Path, *, device: str = "auto", name: str = "") -
     weight_files(folder)  # says what is missing, and refuses pickles
     try:
         with bars_on_terminals_only():
-            model, info = SixDRepNet.from_pretrained(
+            loaded: Any = SixDRepNet.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except Exception as error:  # transformers raises what it likes on a damaged folder
@@ -98,12 +98,15 @@ def load_crop_regressor(folder: Path, *, device: str = "auto", name: str = "") -
             f"{folder} cannot be loaded as a crop regressor:"
             f" {' '.join(str(error).split())[:200]}. Get the whole folder again."
         ) from error
+    model: SixDRepNet = loaded[0]
+    info = loaded[1]
     if wrong := sorted({*info["missing_keys"], *info["unexpected_keys"]}):
         raise CheckpointError(
             f"{folder} does not hold the weights that its config.json describes:"
             f" {', '.join(wrong[:5])}. Get config and weights from the same checkpoint."
         )
-    model = model.eval()
+    model.eval()
     if hasattr(model.backbone, "layer0") and not model.config.is_folded:
         model = fold(model)
-    return CropReader(model.to(target), name=name or folder.name)
+    torch.nn.Module.to(model, target)
+    return CropReader(model, name=name or folder.name)

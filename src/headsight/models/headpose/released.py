@@ -75,4 +75,5 @@ def from_released(values: Mapping[str, Any]) -> SixDRepNet:
             f" {', '.join(list(plain)[:3]) or 'none'}): {str(error)[:200]}. Expected layer0 to"
             " layer4 or conv1 to layer4, and linear_reg."
         ) from error
-    return model.eval()
+    model.eval()
+    return model

@@ -35,9 +35,7 @@ class RepVggShape:
     """Groups of the convolutions in even-numbered blocks, counted from 1 behind the stem."""
 
 
-B1G2 = RepVggShape(
-    stem_width=64, widths=(128, 256, 512, 2048), depths=(4, 6, 16, 1), even_groups=2
-)
+B1G2 = RepVggShape(stem_width=64, widths=(128, 256, 512, 2048), depths=(4, 6, 16, 1), even_groups=2)
 TINY = RepVggShape(stem_width=24, widths=(32, 64, 128, 256), depths=(2, 3, 3, 1))
 """Ours: learns on two CPU cores in minutes."""
 
@@ -82,9 +80,7 @@ class _Block(nn.Module):
             return
         self.rbr_dense = _conv_norm(inputs, outputs, 3, stride, groups)
         self.rbr_1x1 = _conv_norm(inputs, outputs, 1, stride, groups)
-        self.rbr_identity = (
-            nn.BatchNorm2d(outputs) if stride == 1 and inputs == outputs else None
-        )
+        self.rbr_identity = nn.BatchNorm2d(outputs) if stride == 1 and inputs == outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
         if hasattr(self, "rbr_reparam"):

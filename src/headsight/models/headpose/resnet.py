@@ -14,9 +14,7 @@ _EXPANSION = 4
 class ResNet(nn.Module):
     """Picture to features at stride 32, (B, C, H/32, W/32)."""
 
-    def __init__(
-        self, depths: tuple[int, ...] = (3, 4, 6, 3), *, width: int = 64
-    ) -> None:
+    def __init__(self, depths: tuple[int, ...] = (3, 4, 6, 3), *, width: int = 64) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
