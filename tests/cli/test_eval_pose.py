@@ -22,14 +22,14 @@ BOXES = "[[100,200,300,600;600,200,800,600]]"
 
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
-    """Six pictures of two heads with known poses."""
+    """Twenty pictures of two heads with known poses."""
     images, annotations = [], []
-    for number in range(6):
-        Image.new("RGB", (1000, 500), (number, 0, 0)).save(tmp_path / f"{number}.png")
-        images.append({"id": number, "file_name": f"{number}.png", "width": 1000, "height": 500})
-        for x, yaw in ((100, 10), (600, 20)):
+    for number in range(20):
+        Image.new("RGB", (200, 100)).save(tmp_path / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 200, "height": 100})
+        for x, yaw in ((20, 10), (120, 20)):
             pose = {"yaw_deg": yaw, "pitch_deg": 0, "roll_deg": 0}
-            box = [x, 100, 200, 200]
+            box = [x, 20, 40, 40]
             annotations.append({"image_id": number, "bbox": box, "head_pose": pose})
     text = json.dumps({"images": images, "annotations": annotations})
     (tmp_path / "annotations.json").write_text(text)
@@ -81,7 +81,7 @@ def test_poses_are_measured_and_a_journal_spares_asking_again(
     assert result["figures"]["pose"]["full"]["yaw"] == pytest.approx(60)
     assert result["figures"]["boxes"]["recall"] == 1
     assert result["figures"]["invalid"]["pose"]["strict_invalid"] == 0
-    assert len(result["items"]["mae_penalised"]["items"]) == 12
+    assert len(result["items"]["mae_penalised"]["items"]) == 40
     output.unlink()
 
     def gone(device: str) -> object:
@@ -104,7 +104,7 @@ def test_the_table_tells_bad_answers(run: Callable, scenes: Path, forgetful: Non
     line = next(row for row in ran.out.splitlines() if row.startswith("│ boxes ") and "%" in row)
     assert [c.strip() for c in line.strip("│").split("│")][:5] == [
         "boxes",
-        "6",
+        "20",
         "100.0%",
         "100.0%",
         "100.0%",
@@ -116,7 +116,7 @@ def test_own_boxes_that_are_none_leave_every_head_without_a_pose(
 ) -> None:
     ran = run("eval", "pose", "--data", scenes, "--model", "taught", "--boxes", "own", "--json")
     pose = json.loads(ran.out)["figures"]["pose"]
-    assert pose["missed"] == 12
+    assert pose["missed"] == 40
     assert pose["full"]["mae"] is None
     assert pose["full"]["mae_penalised"] == 90
 
@@ -163,7 +163,8 @@ def test_eval_heads_in_the_boxes_of_another_model(
 ) -> None:
     left = scripted(lambda *_: "[[100,200,300,600]]")
     monkeypatch.setitem(MODELS, "left", lambda device: left)
-    call = ("eval", "heads", "--data", scenes, "--model", regressor, "--boxes-from", "left")
+    call = ("eval", "heads", "--data", scenes, "--model", regressor, "--limit", 6)
+    call = (*call, "--boxes-from", "left")
     result = json.loads(run(*call, "--json").out)
     assert result["settings"]["boxes_from"] == "left"
     assert result["figures"]["recall"] == 0.5
@@ -273,7 +274,7 @@ def test_a_killed_comparison_goes_on(run: Callable, scenes: Path, forgetful: Non
     forget(run, scenes, *words)
     whole = out.read_text()
     journal = out.with_name("report.md.journal")
-    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:9]) + '{"id": "torn')
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:30]) + '{"id": "torn')
     out.unlink()
     forget(run, scenes, *words)
     assert out.read_text() == whole

@@ -26,8 +26,8 @@ MENDED = {"asked": "boxes", "failure": "bad_digits", "valid": True, "strict": Fa
 
 
 def run(figure: str, value: float, better: Better, *readings: dict[str, object]) -> SkillRun:
-    names = tuple(f"p{k}" for k in range(10))
-    scores = Scores(names, names, np.full(10, float(value)), better)
+    names = tuple(f"p{k}" for k in range(20))
+    scores = Scores(names, names, np.full(20, float(value)), better)
     return SkillRun("set", {figure: scores}, answer_counts(readings))
 
 

@@ -22,13 +22,13 @@ def scores(*values: float, better: str = "higher", pictures: int = 0) -> Scores:
 
 
 def test_a_loss_everywhere_is_forgetting_whichever_way_is_better() -> None:
-    old, new = scores(*[0.8] * 10), scores(*[0.5] * 10)
+    old, new = scores(*[0.8] * 20), scores(*[0.5] * 20)
     change = paired_change(old, new)
     assert change.verdict == "forgot"
     assert change.change == pytest.approx(-0.3)
     assert change.interval == pytest.approx((-0.3, -0.3))
     degrees = paired_change(
-        scores(*[8.0] * 10, better="lower"), scores(*[5.0] * 10, better="lower")
+        scores(*[8.0] * 20, better="lower"), scores(*[5.0] * 20, better="lower")
     )
     assert degrees.verdict == "gained"
 
@@ -52,7 +52,7 @@ def test_pairing_finds_what_two_separate_intervals_would_not() -> None:
 
 
 def test_the_order_of_items_does_not_matter() -> None:
-    old = scores(1, 2, 3, 4, 5)
+    old = scores(*range(20))
     turned = Scores(old.items[::-1], old.groups[::-1], old.values[::-1].copy(), "higher")
     change = paired_change(old, turned)
     assert change.change == 0
@@ -60,10 +60,10 @@ def test_the_order_of_items_does_not_matter() -> None:
 
 
 def test_pictures_are_drawn_not_heads() -> None:
-    """Forty heads in five pictures, and all change stands in one picture: five draws, not forty."""
-    values = [0.0] * 40
-    changed = [-1.0 if k % 5 == 0 else 0.0 for k in range(40)]
-    by_picture = paired_change(scores(*values, pictures=5), scores(*changed, pictures=5))
+    """Of 160 heads in twenty pictures the eight of one change: twenty draws, not 160."""
+    values = [0.0] * 160
+    changed = [-1.0 if k % 20 == 0 else 0.0 for k in range(160)]
+    by_picture = paired_change(scores(*values, pictures=20), scores(*changed, pictures=20))
     by_head = paired_change(scores(*values), scores(*changed))
     assert by_picture.verdict == "no clear change"
     assert by_head.verdict == "forgot"
@@ -79,7 +79,7 @@ def test_answers_that_became_unreadable_are_counted() -> None:
 
 
 def test_a_handful_of_pictures_decides_nothing() -> None:
-    change = paired_change(scores(*[1.0] * 8, pictures=4), scores(*[0.0] * 8, pictures=4))
+    change = paired_change(scores(*[1.0] * 40, pictures=19), scores(*[0.0] * 40, pictures=19))
     assert change.verdict == "too few pictures"
     assert change.interval is None
     assert change.change == -1

@@ -3,7 +3,7 @@
 Skills k, stages s, scores a[s, k]. Forgetting of a skill at a stage is the best it ever was less
 what it is now (Chaudhry et al., arXiv 1801.10112), backward transfer the mean change of what was
 learned earlier (arXiv 1706.08840). A change counts only where the 95 % interval of the paired
-differences, drawn by pictures, leaves out zero.
+differences, drawn by pictures (at least twenty), leaves out zero.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from headsight.eval.item_scores import Scores
 Array = NDArray[np.float64]
 Verdict = Literal["gained", "forgot", "no clear change", "too few pictures"]
 _SHOWN = 3
-_LEAST_GROUPS = 5
-"""Fewer pictures drawn anew say nothing about other pictures."""
+_LEAST_GROUPS = 20
+"""Of fewer pictures drawn anew the interval is too narrow to tell of others."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Change:
     change: float
     """After less before."""
     interval: tuple[float, float] | None
-    """95 % of `change`; None of fewer than five pictures."""
+    """95 % of `change`; None of fewer than twenty pictures."""
     items: int
     """Items with a value in both."""
     lost: int

@@ -310,7 +310,7 @@ def run_crop_regressor(
         for pictures, share, _ in read_sources(stage, Augmentation())
     ]
     job = CropJob(
-        model.to(memory_format=torch.channels_last),  # type: ignore[call-overload,call-arg]
+        model.to(memory_format=torch.channels_last),  # type: ignore[call-arg]
         sources,
         validation,
         batch_size=stage.batch_size,
