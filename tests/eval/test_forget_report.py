@@ -67,6 +67,15 @@ def test_the_summary_names_them() -> None:
     assert "Of 2 modules 1 are untouched" in text
 
 
+def test_too_few_pictures_are_said_to_be_too_few() -> None:
+    few = {
+        "pose": SkillRun("set", {"mae_penalised": Scores(("a",), ("a",), np.zeros(1), "lower")}, {})
+    }
+    report = forget_report(few, few)
+    assert "Too few pictures to tell of pose." in summary(report)
+    assert "| 0.000 | 0.000 | 0.000 | too few pictures |" in to_markdown(report)
+
+
 def test_answers_are_counted_by_kind() -> None:
     counts = answer_counts([SWAPPED, MENDED, GOOD, GOOD])
     assert (counts["asked"], counts["invalid"], counts["strict_invalid"]) == (4, 0.25, 0.5)

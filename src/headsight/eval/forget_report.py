@@ -260,7 +260,7 @@ def to_html(report: Mapping[str, Any]) -> str:
     for name, header, rows in tables(report):
         head = "".join(f"<th>{html.escape(c)}</th>" for c in header)
         body = "\n".join(
-            f'<tr class="{html.escape(row[-1].replace(" ", "-"))}">'
+            (f'<tr class="{row[-1]}">' if row[-1] in ("gained", "forgot") else "<tr>")
             + "".join(f"<td>{html.escape(c)}</td>" for c in row)
             + "</tr>"
             for row in rows
@@ -292,16 +292,17 @@ def tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[st
 
 def summary(report: Mapping[str, Any]) -> str:
     """Two sentences: what was gained and lost, and how far the weights moved."""
-    by: dict[str, list[str]] = {"gained": [], "forgot": []}
+    by: dict[str, list[str]] = {"gained": [], "forgot": [], "too few pictures": []}
     for skill, row in report["skills"].items():
         name = _CHIEF.get(skill.partition(" ")[0], next(iter(row["figures"]), ""))
         verdict = row["figures"].get(name, {}).get("verdict")
         if verdict in by:
             by[verdict].append(skill)
-    said = "; ".join(
-        f"{verdict}: {', '.join(skills) or 'nothing'}" for verdict, skills in by.items()
-    )
+    unclear = by.pop("too few pictures")
+    said = "; ".join(f"{verdict}: {', '.join(names) or 'nothing'}" for verdict, names in by.items())
     text = f"By the paired 95 % intervals: {said}."
+    if unclear:
+        text += f" Too few pictures to tell of {', '.join(unclear)}."
     weights = report["weights"]
     if weights is None:
         return text
@@ -316,7 +317,8 @@ def _number(value: float | None, *, plus: bool = False) -> str:
     if value is None or math.isnan(value):
         return "-"
     digits = 3 if abs(value) < 10 else 1
-    return f"{value:+.{digits}f}" if plus else f"{value:.{digits}f}"
+    text = f"{value:+.{digits}f}" if plus else f"{value:.{digits}f}"
+    return text if float(text) else text.lstrip("+-")
 
 
 _PAGE = """<!doctype html>

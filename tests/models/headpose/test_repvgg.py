@@ -151,6 +151,15 @@ def test_released_weights_load_under_their_own_names(
     assert all((p == 0.5).all() for p in model.linear_reg.parameters())
 
 
+def test_a_published_file_is_read_and_its_names_are_kept(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """6DRepNet360's form: the bare state dict, with what is left of a classifier."""
+    _, state = released(backbone="resnet50")
+    torch.save({**state, "fc_finetune.weight": torch.zeros(3, 5)}, tmp_path / "x.pth")
+    assert (tmp_path / "x.pth").stat().st_size < 1_000_000  # one number a tensor is stored
+    model = read_released(tmp_path / "x.pth")
+    assert (model.backbone.get_parameter("conv1.weight") == 0.5).all()
+
+
 def test_other_weights_are_refused_by_name(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(CheckpointError, match=r"first names: head\.weight"):
         from_released({"head.weight": torch.zeros(2, 2)})

@@ -23,7 +23,7 @@ __all__ = ["from_released", "read_released"]
 
 _WRAPPERS = ("model_state_dict", "state_dict")
 _HEAD = "linear_reg."
-_UNUSED = ("fc_finetune.", "fc.", "backbone.")
+_UNUSED = ("fc_finetune.", "fc.")
 
 
 def read_released(path: Path) -> SixDRepNet:
