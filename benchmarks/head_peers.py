@@ -40,14 +40,12 @@ from peers import POSE_PEERS, mediapipe_mesh, mtcnn, ultra_light
 from PIL import Image
 
 import headsight
-from headsight.data.heads import HeadSample, read_heads
+from headsight.data.heads import HeadSample, read_heads, whole_heads
 from headsight.detections import Detections
 from headsight.errors import HeadsightError
 from headsight.eval.heads import judge, summarise
 from headsight.files import write_atomic
 
-HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])
-"""What a whole head has more than the box of its 68 landmarks, in heights of that box."""
 COLUMNS = ("ap50", "recall", "yaw", "pitch", "roll", "mae", "mae_penalised", "geodesic_median")
 
 Boxes = NDArray[np.float64]
@@ -114,9 +112,7 @@ def _settings(samples: list[HeadSample]) -> Iterator[tuple[str, str, Find]]:
 
 def _in_true_boxes(peer: ModuleType) -> Find:
     def find(image: Image.Image, sample: HeadSample) -> Detections:
-        boxes = sample.boxes
-        if sample.box_kind == "landmarks":
-            boxes = boxes + (boxes[:, 3:] - boxes[:, 1:2]) * HEAD_OF_LANDMARKS
+        boxes = whole_heads(sample)
         return _detections(image, boxes, np.ones(len(boxes)), peer)
 
     return find

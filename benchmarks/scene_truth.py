@@ -24,13 +24,11 @@ from peers import fsanet, whenet
 from PIL import Image
 from reporting import write_report
 
-from headsight.data.heads import read_heads
+from headsight.data.heads import read_heads, whole_heads
 from headsight.data.synth import SceneConfig, render_scene
 from headsight.geometry.rotations import matrix_to_ypr, wrap_deg
 
 PEERS = {"FSA-Net": fsanet, "WHENet": whenet}
-HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])
-"""What a whole head has more than the box of its 68 landmarks, in heights of that box."""
 Head = tuple[Image.Image, NDArray[np.float64], NDArray[np.float64]]
 """Picture, box of the head, yaw/pitch/roll in degrees."""
 
@@ -53,7 +51,7 @@ def rendered(config: SceneConfig, seed: int, count: int) -> Iterator[Head]:
 def photographs() -> Iterator[Head]:
     """The AFLW2000 sample."""
     for sample in read_heads("aflw2000_sample"):
-        (box,) = sample.boxes + (sample.boxes[:, 3:] - sample.boxes[:, 1:2]) * HEAD_OF_LANDMARKS
+        (box,) = whole_heads(sample)
         with Image.open(sample.image) as opened:
             yield opened.convert("RGB"), box, matrix_to_ypr(sample.rotations)[0][0]
 

@@ -14,8 +14,6 @@ from headsight.errors import HeadsightError
 
 if TYPE_CHECKING:
     from headsight.data.heads import HeadSample
-    from headsight.detections import Detections
-    from headsight.grounder import Grounder
 
 __all__ = ["heads"]
 
@@ -37,6 +35,7 @@ def heads(
         str | None,
         typer.Option("--words", help="Ask for these instead of what the data set is labelled for."),
     ] = None,
+    boxes_from: options.BoxesFrom = None,
     constrain: options.Constrain = False,
     min_size: Annotated[
         float, typer.Option("--min-size", help="Heads with a smaller side, px, count neither way.")
@@ -52,21 +51,25 @@ def heads(
     Names stand for folders of the directory that the variable HEADSIGHT_DATA names. Angles are in
     degrees, of the heads that were found; over_90 is the share that errs by more than 90 degrees,
     narrow_mae is of heads with a yaw below 99, mae_penalised counts 90 for each head that was
-    missed.
+    missed. A crop regressor is given the true boxes, or with --boxes-from those that another model
+    finds; any other model finds its own if not told otherwise.
 
     Examples:
       headsight eval heads --data aflw2000_sample
       headsight eval heads --data scenes-heldout/ --output result.json
       headsight eval heads --data hardhat_workers --limit 50 --json
+      headsight eval heads --data scenes-heldout/ --model ./my-regressor --boxes-from nano
     """
     from dataclasses import replace
 
     import numpy as np
 
+    from headsight.cli.given_boxes import OWN, box_source
     from headsight.cli.journalled import plain
     from headsight.cli.written import tell_written
     from headsight.data.heads import read_heads
     from headsight.eval.heads import summarise
+    from headsight.eval.item_scores import head_scores
     from headsight.files import write_atomic
     from headsight.versions import versions
 
@@ -88,15 +91,20 @@ def heads(
         "data": data, "model": model, "limit": limit, "words": words,
         "constrain": constrain, "min_size": min_size, "seed": seed,
     }  # fmt: skip
-    judged, failures, seconds = _run(
+    if (source := box_source(model, boxes_from)) != OWN:
+        settings["boxes_from"] = source
+    named, failures, seconds = _run(
         samples, settings, device=device, output=output, overwrite=overwrite, quiet=quiet
     )
+    judged = [one for _, one in named]
+    items = head_scores(judged, [name for name, _ in named])
     result = {
         "schema": "headsight.eval-heads/1",
         "settings": settings,
         "versions": versions(),
         "seconds_per_picture": seconds,
         "figures": plain(summarise(judged, seed=seed)),
+        "items": {name: scores.to_dict() for name, scores in items.items()},
         "failures": failures,
     }
     text = json.dumps(result, indent=1)
@@ -120,17 +128,19 @@ def _run(
     overwrite: bool,
     quiet: bool,
 ) -> tuple[list[Any], list[dict[str, str]], float]:
-    """Judge every picture; what a journal beside `output` already holds is not asked again."""
+    """Judge every picture, by name; what a journal beside `output` holds is not asked again."""
     import time
 
     import numpy as np
     from rich.console import Console
     from rich.progress import Progress
 
+    from headsight.cli.given_boxes import OWN, HeadAsker
+    from headsight.cli.head_records import pack_heads, unpack_heads
+    from headsight.data.heads import picture_name
     from headsight.errors import InputError, ResumeError
     from headsight.eval.heads import judge
     from headsight.files import Journal
-    from headsight.grounder import load
 
     journal = None
     done: dict[str, dict[str, Any]] = {}
@@ -148,7 +158,12 @@ def _run(
                 f"{path} was made with other settings. Give --overwrite to start again."
             )
         done = {r["image"]: r for r in journal.records[1:]}
-    grounder = load(str(settings["model"]), device=device)
+    ask = HeadAsker(
+        str(settings["model"]),
+        str(settings.get("boxes_from", OWN)),
+        device=device,
+        constrain=bool(settings["constrain"]),
+    )
     judged, failures, times = [], [], []
     console = Console(stderr=True)
     with Progress(console=console, disable=quiet or not console.is_terminal) as progress:
@@ -157,14 +172,20 @@ def _run(
             try:
                 if key not in done:
                     began = time.perf_counter()
-                    found = _ask(grounder, sample, bool(settings["constrain"]))
-                    record = {"image": key, "seconds": time.perf_counter() - began, **_pack(found)}
+                    found = ask(sample)
+                    record = {
+                        "image": key,
+                        "seconds": time.perf_counter() - began,
+                        **pack_heads(found),
+                    }
                     done[key] = record
                     if journal is not None:
                         journal.add(record)
                 times.append(float(done[key]["seconds"]))
-                found = _unpack(done[key], sample.image_wh)
-                judged.append(judge(found, sample, min_size=settings["min_size"]))
+                found = unpack_heads(done[key], sample.image_wh)
+                judged.append(
+                    (picture_name(sample), judge(found, sample, min_size=settings["min_size"]))
+                )
             except HeadsightError as error:
                 failures.append({"image": key, "error": str(error)})
     if journal is not None:
@@ -172,46 +193,14 @@ def _run(
     return judged, failures, float(np.median(times)) if times else float("nan")
 
 
-def _ask(grounder: Grounder, sample: HeadSample, constrain: bool) -> Detections:
-    if sample.words is not None:
-        return grounder.ground(sample.image, sample.words, constrain=constrain)
-    return grounder.heads(sample.image, constrain=constrain)
-
-
-def _pack(found: Detections) -> dict[str, Any]:
-    rotations = None if found.rotations is None else found.rotations.tolist()
-    return {
-        "boxes": found.boxes.tolist(),
-        "scores": found.scores.tolist(),
-        "rotations": rotations,
-        "exchanges": [e.to_dict() for e in found.exchanges],
-    }
-
-
-def _unpack(record: dict[str, Any], image_wh: tuple[int, int]) -> Detections:
-    import numpy as np
-
-    from headsight.detections import Detections, Exchange
-
-    number = len(record["boxes"])
-    rotations = record["rotations"]
-    return Detections(
-        np.array(record["boxes"], np.float64).reshape(-1, 4),
-        np.array(record["scores"], np.float64),
-        np.zeros(number, np.int64),
-        ("head",),
-        image_wh,
-        rotations=None if rotations is None else np.array(rotations, np.float64).reshape(-1, 3, 3),
-        exchanges=tuple(Exchange(**e) for e in record["exchanges"]),
-    )
-
-
 def _show(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     figures = result["figures"]
-    table = Table(title=f"{result['settings']['data']}: {figures['pictures']} pictures")
+    settings = result["settings"]
+    given = f", boxes from {settings['boxes_from']}" if "boxes_from" in settings else ""
+    table = Table(title=f"{settings['data']}: {figures['pictures']} pictures{given}")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")

@@ -84,8 +84,10 @@ def evaluate(asked: Evaluation) -> None:
     judge, summarise, rule = _protocol(asked.protocol)
     settings = _settings(asked, refs, samples, heads, rule)
     outcome = _run(asked, settings, samples, judge, heads, masking)
-    figures = plain(summarise(outcome.judged, seed=asked.seed))
-    result = _result(asked, settings, refs, outcome, figures)
+    judged = [one for _, one in outcome.judged]
+    figures = plain(summarise(judged, seed=asked.seed))
+    items = _items(asked.protocol, judged, [name for name, _ in outcome.judged])
+    result = {**_result(asked, settings, refs, outcome, figures), **items}
     text = json.dumps(plain(result), indent=1)
     if asked.as_json:
         sys.stdout.write(text + "\n")
@@ -172,7 +174,7 @@ def _run(
             return run_journalled(
                 [(s.id, s) for s in samples],
                 ask,
-                lambda sample, record: judge(unpack(record, sample), sample),
+                lambda sample, record: (sample.id, judge(unpack(record, sample), sample)),
                 journal=journal,
                 progress=progress,
                 what="expressions",
@@ -203,6 +205,16 @@ def _result(
         },
         "failures": outcome.failures,
     }
+
+
+def _items(protocol: str, judged: list[Any], names: list[str]) -> dict[str, Any]:
+    """Scores of every expression by boxes, so that two results can be compared in pairs."""
+    if protocol != "refer":
+        return {}
+    from headsight.eval.item_scores import refer_scores
+
+    scores = refer_scores(judged, names)
+    return {"items": {name: one.to_dict() for name, one in scores.items()}}
 
 
 def _read(asked: Evaluation) -> RefSet:

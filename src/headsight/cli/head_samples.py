@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SCENES", "read_samples"]
+__all__ = ["SCENES", "read_samples", "rendered_scenes"]
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ def read_samples(
     from headsight.data.refs import read_refs
 
     if data == SCENES and not Path(SCENES).exists():
-        data = str(_rendered(scenes, number, seed, progress))
+        data = str(rendered_scenes(scenes, -(-number // _EXPRESSIONS_A_SCENE), seed, progress))
     refs = read_refs(data, split=split, images=images, expressions=scene_expressions)
     named = [sample for sample in refs.samples if not sample.is_none]
     if not named:
@@ -57,15 +57,19 @@ def read_samples(
     return f"{refs.name}:{refs.split}" if refs.split else refs.name, named
 
 
-def _rendered(folder: Path, number: int, seed: int, progress: Progress) -> Path:
+def rendered_scenes(folder: Path, number: int, seed: int, progress: Progress) -> Path:
+    """The folder, with so many scenes of a few people; what is there already is kept.
+
+    Raises:
+        HeadsightError: scenes that cannot be rendered, or others that are there.
+    """
     from headsight.data.synth import SceneConfig, write_scenes
 
-    wanted = -(-number // _EXPRESSIONS_A_SCENE)
-    bar = progress.add_task("scenes", total=wanted)
+    bar = progress.add_task("scenes", total=number)
     write_scenes(
         folder,
         SceneConfig(image_wh=_SCENE_WH, people=(1, 4)),
-        wanted,
+        number,
         seed=seed,
         resume=True,
         on_scene=lambda count: progress.update(bar, completed=count),

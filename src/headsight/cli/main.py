@@ -16,6 +16,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("headsight.cli.doctor:doctor", "Check packages, device and model."),
     "find-heads": ("headsight.cli.find_heads:find_heads", "Find a model's localization heads."),
     "eval heads": ("headsight.cli.eval:heads", "Measure boxes and poses on labelled pictures."),
+    "eval pose": ("headsight.cli.eval_pose:pose", "Measure head poses and bad answers by kind."),
+    "eval forget": (
+        "headsight.cli.eval_forget:forget",
+        "Compare skills before and after teaching.",
+    ),
     "eval refer": ("headsight.cli.eval_refer:refer", "Measure boxes of referring expressions."),
     "eval segment": (
         "headsight.cli.eval_refer:segment",

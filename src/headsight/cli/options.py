@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "BootstrapSeed",
+    "BoxesFrom",
     "Constrain",
     "Device",
     "Dialect",
@@ -98,6 +99,12 @@ MinScore = Annotated[
 ]
 Constrain = Annotated[
     bool, typer.Option("--constrain", help="Let the model write well-formed answers only.")
+]
+BoxesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--boxes-from", help="Whose boxes the poses are read in: truth, or the name of a model."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table, no progress bar.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log what is done, to stderr.")]

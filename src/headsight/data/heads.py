@@ -23,9 +23,18 @@ from headsight.errors import AnnotationError, InputError
 from headsight.geometry.boxes import xywh_to_xyxy
 from headsight.geometry.rotations import ypr_from, ypr_to_matrix
 
-__all__ = ["READERS", "HeadSample", "read_heads"]
+__all__ = [
+    "HEAD_OF_LANDMARKS",
+    "READERS",
+    "HeadSample",
+    "picture_name",
+    "read_heads",
+    "whole_heads",
+]
 
 ANGLES = ("yaw", "pitch", "roll")
+HEAD_OF_LANDMARKS = np.array([-0.1, -0.35, 0.1, 0.05])
+"""What a whole head has more than the box of its 68 landmarks, in heights of that box."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,23 @@ def _published(folder: Path) -> list[HeadSample]:
         ) from error
     found = open_heads(folder, kind)
     return found.only(next((s for s in ("val", "validation") if s in found.items), None)).samples()
+
+
+def picture_name(sample: HeadSample) -> str:
+    """File and the two folders above it: the same wherever the data set lies."""
+    return "/".join(sample.image.parts[-3:])
+
+
+def whole_heads(sample: HeadSample) -> Float[NDArray[Any], "n 4"]:
+    """The true boxes as boxes of whole heads, for a model that is given them.
+
+    Those of landmarks are made larger, perhaps beyond the picture; wide ones around a head stay as
+    they are.
+    """
+    boxes = np.asarray(sample.boxes, np.float64).reshape(-1, 4)
+    if sample.box_kind == "landmarks":
+        boxes = boxes + (boxes[:, 3:] - boxes[:, 1:2]) * HEAD_OF_LANDMARKS
+    return boxes
 
 
 def data_folder(name: str) -> Path:

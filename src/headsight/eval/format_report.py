@@ -6,13 +6,14 @@ kind, and a failure that is left out of an accuracy makes that accuracy meaningl
 
 from __future__ import annotations
 
-__all__ = ["FormatReport", "format_report"]
+__all__ = ["FormatReport", "answer_of", "format_report"]
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from headsight.detections import Exchange
 from headsight.language.answer import Answer, Failure
 
 SCHEMA = "headsight.format/1"
@@ -100,6 +101,22 @@ def format_report(answers: Iterable[Answer]) -> FormatReport:
         recovered=sum(answer.recovered for answer in read),
         failures=dict(failures.most_common()),
         confusion={kind: dict(row) for kind, row in sorted(confusion.items())},
+    )
+
+
+def answer_of(exchange: Exchange) -> Answer:
+    """The reading that an exchange keeps, without its value: enough for a report."""
+    kept = exchange.reading
+    failure = None if kept.get("failure") is None else Failure(kept["failure"])
+    is_valid = bool(kept.get("valid", failure is None))
+    return Answer(
+        value=None,
+        kind=kept.get("kind"),
+        asked=kept.get("asked", "boxes"),
+        strict=bool(kept.get("strict", failure is None)),
+        failure=failure,
+        recovered=is_valid and failure is not None,
+        text=exchange.text,
     )
 
 

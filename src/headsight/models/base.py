@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from jaxtyping import Float
+from numpy.typing import NDArray
+
 from headsight.errors import InputError
 from headsight.language.answer import Answer
 from headsight.language.spec import CodecSpec
@@ -21,6 +24,7 @@ __all__ = [
     "VLM",
     "AttentiveVLM",
     "NativeVLM",
+    "PoseReader",
     "RegionVLM",
     "Reply",
     "connect_vlm",
@@ -120,6 +124,17 @@ class RegionVLM(AttentiveVLM, Protocol):
         ...
 
 
+@runtime_checkable
+class PoseReader(VLM, Protocol):
+    """A model that tells the pose in a given box from the pixels, asked without words."""
+
+    def read_poses(
+        self, picture: Picture, boxes: Float[NDArray[Any], "n 4"]
+    ) -> Float[NDArray[Any], "n 3 3"]:
+        """Head to camera, a row a box; NaN where it says none."""
+        ...
+
+
 def load_vlm(model: str = "nano", *, device: str = "auto", quantize: int | None = None) -> VLM:
     """The model of that name, in that local folder, or of that hub id ("org/name").
 
@@ -177,7 +192,15 @@ def connect_vlm(url: str, model: str, *, dialect: str | None = None) -> NativeVL
 
 def _load_folder(path: Path, device: str, quantize: int | None) -> VLM:
     from headsight.models.grounding.adapter import is_ours, load_folder
+    from headsight.models.headpose.reader import is_crop_regressor, load_crop_regressor
 
+    if is_crop_regressor(path):
+        if quantize is not None:
+            raise InputError(
+                f"quantize={quantize} is for language models, but {path} holds a crop regressor."
+                " Leave quantize out."
+            )
+        return load_crop_regressor(path, device=device)
     if quantize is None and not is_ours(path):
         from headsight.models.transformers_vlm import load_transformers
 

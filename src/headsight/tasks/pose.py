@@ -21,7 +21,7 @@ from headsight.geometry.rotations import ypr_to_matrix
 from headsight.language import prompts
 from headsight.language.answer import Answer
 from headsight.language.codec import encode
-from headsight.models.base import VLM
+from headsight.models.base import VLM, PoseReader
 from headsight.picture import Picture
 from headsight.tasks.asking import BOXES, POSE, POSE_TOKENS, ask
 
@@ -53,7 +53,7 @@ def with_poses(vlm: VLM, places: Detections, *, constrain: bool = False) -> Dete
     """`places` with a rotation each, NaN where the answer could not be read.
 
     Adds the attributes `pose_confidence` (in [0, 1]) and `pose_reading` ("strict", "recovered", or
-    why the answer could not be read).
+    why the answer could not be read; "regressed" where a model read the pixels without words).
 
     Raises:
         InputError: the detections hold no picture.
@@ -61,6 +61,8 @@ def with_poses(vlm: VLM, places: Detections, *, constrain: bool = False) -> Dete
     picture = places.picture
     if picture is None:
         raise InputError("These detections hold no picture to ask about. Keep their `picture`.")
+    if isinstance(vlm, PoseReader):
+        return _regressed(vlm, picture, places)
     questions = [
         prompts.head_pose(encode(box[None], BOXES, image_wh=places.image_wh))
         for box in places.boxes
@@ -80,6 +82,20 @@ def with_poses(vlm: VLM, places: Detections, *, constrain: bool = False) -> Dete
             "pose_reading": tuple(map(_reading, answers)),
         },
         exchanges=places.exchanges + tuple(exchange for _, exchange in asked),
+    )
+
+
+def _regressed(vlm: PoseReader, picture: Picture, places: Detections) -> Detections:
+    rotations = vlm.read_poses(picture, places.boxes)
+    is_told = np.isfinite(rotations).all((1, 2))
+    return replace(
+        places,
+        rotations=rotations,
+        attributes={
+            **places.attributes,
+            "pose_confidence": tuple(float(told) for told in is_told),
+            "pose_reading": tuple("regressed" if told else "degenerate" for told in is_told),
+        },
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from headsight.geometry.rotations import geodesic_deg, matrix_to_sixd, sixd_to_matrix
 from headsight.models.grounding.headgrid import COLORS, HeadGrid, HeadReading, local_maxima
+from headsight.models.headpose.geodesic import geodesic_angle
 from headsight.train.labels import LabelledPicture
 from headsight.train.pictures import Augmentation, Canvas, augment, mosaic
 
@@ -278,15 +279,7 @@ def _pose_distance(sixd: Tensor, true: Tensor) -> Tensor:
     distance holds the length at one and points the way from the first step.
     """
     distance = (sixd - matrix_to_sixd(true)).square().sum(-1)
-    return _angle(sixd_to_matrix(sixd), true) + 0.5 * distance
-
-
-def _angle(read: Tensor, true: Tensor) -> Tensor:
-    """Angle between rotations in radians, smooth at both ends (head-pose geodesic by atan2)."""
-    relative = read @ true.transpose(-1, -2)
-    sine = (relative - relative.transpose(-1, -2)).flatten(-2).square().sum(-1).add(1e-8).sqrt()
-    cosine = (relative.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
-    return torch.atan2(sine / 8**0.5, cosine)
+    return geodesic_angle(sixd_to_matrix(sixd), true) + 0.5 * distance
 
 
 def _attribute_loss(

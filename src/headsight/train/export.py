@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 
 from headsight.errors import InputError
 from headsight.files import write_atomic
+from headsight.models.checkpoints import bars_on_terminals_only
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.tokenizer import build_tokenizer
 from headsight.train.language import build_model
@@ -32,10 +33,20 @@ def export_model(
 ) -> None:
     """Write config, weights, tokenizer and processor into `folder`, over what is there.
 
+    Of a recipe that ends with a crop regressor: its config and weights, in the precision they have.
+
     Raises:
         CheckpointError: the checkpoint does not exist or does not fit the recipe.
         InputError: a weight does not fit into `dtype`.
     """
+    if recipe.stages[-1].kind == "crop_regressor":
+        from headsight.train.crop_regressor import build_regressor
+
+        regressor = build_regressor(recipe.stages[-1])
+        load_average_(regressor, checkpoint)
+        with bars_on_terminals_only():
+            regressor.save_pretrained(folder)
+        return
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer)
     load_average_(model, checkpoint)

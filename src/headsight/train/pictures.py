@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from headsight.geometry.rotations import mirror, rotate_in_plane
 from headsight.train.labels import LabelledPicture
 
-__all__ = ["Augmentation", "Canvas", "augment", "mosaic"]
+__all__ = ["Augmentation", "Canvas", "augment", "mosaic", "recolor"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def augment(picture: LabelledPicture, config: Augmentation, rng: np.random.Gener
     )
     partly = ~good & (kept_share > 0)
     if not is_plain and rng.random() < config.recolor_share:
-        view = _recolor(view, rng)
+        view = recolor(view, rng)
     pixels = np.full((size, size, 3), 114, np.uint8)
     width, height = int(window[0]), int(window[1])
     pixels[:height, :width] = np.asarray(view)
@@ -198,7 +198,7 @@ def _carry_boxes(
     return clipped.astype(np.float32), (area / full).astype(np.float32)
 
 
-def _recolor(view: Image.Image, rng: np.random.Generator) -> Image.Image:
+def recolor(view: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Brightness, contrast, saturation, blur, low resolution, noise and JPEG, each now and then."""
     for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         if rng.random() < 0.6:

@@ -16,7 +16,19 @@ from typing import Any, TypeVar
 from headsight.errors import ConfigError, require
 from headsight.train.loop import LoopConfig
 
-__all__ = ["Recipe", "Source", "Stage", "build_config", "fingerprint", "read_recipe", "read_yaml"]
+__all__ = [
+    "KINDS",
+    "Recipe",
+    "Source",
+    "Stage",
+    "build_config",
+    "fingerprint",
+    "read_recipe",
+    "read_yaml",
+]
+
+KINDS = ("dense", "language", "crop_regressor")
+"""Kinds of stages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +62,8 @@ class Stage:
     name: str
     """Folder of the stage below the output."""
     kind: str
-    """`dense` (the encoder's reading of heads) or `language` (answers as text)."""
+    """`dense` (the encoder's reading of heads), `language` (answers as text) or `crop_regressor`
+    (a network of its own that reads the pose from a crop)."""
     loop: LoopConfig
     """Steps and intervals."""
     sources: tuple[Source, ...]
@@ -72,8 +85,8 @@ class Stage:
     """Further settings of the kind."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("dense", "language"):
-            raise ConfigError(f"kind is {self.kind!r}, but must be 'dense' or 'language'.")
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind is {self.kind!r}, but must be one of {', '.join(KINDS)}.")
         if not self.sources:
             raise ConfigError(f"stage {self.name!r} has no sources. List at least one label file.")
 

@@ -62,6 +62,12 @@ def run_recipe(recipe: Recipe, *, quiet: bool = False, only: Sequence[str] = ())
             checkpoint = _run_dense(
                 recipe, stage, encoder, starts, validation, mark=mark, quiet=quiet
             )
+        elif stage.kind == "crop_regressor":
+            from headsight.train.crop_regressor import run_crop_regressor
+
+            checkpoint = run_crop_regressor(
+                recipe, stage, starts, validation, mark=mark, quiet=quiet
+            )
         else:
             from headsight.train.language import run_language
 
