@@ -35,7 +35,7 @@ def _merging(result: Result) -> list[Row]:
     for name, row in result["rows"].items():
         if "peer" not in row:
             continue
-        against = "linear, which has no choice of layers" if name == "layer-cosine" else name
+        against = "'s linear (it chooses no layers)" if name == "layer-cosine" else ""
         targets = [
             f"{what} <= {row[f'{what}_target']:.3g}x"
             for what in ("time", "memory")
@@ -44,7 +44,7 @@ def _merging(result: Result) -> list[Row]:
         rows.append(
             (
                 f"merging models of {result['model_bytes'] / 1e9:.2f} GB, {name}: against mergekit"
-                f" {result['mergekit']} ({against}), CPU s and anonymous memory",
+                f" {result['mergekit']}{against}, CPU s and anonymous memory",
                 f"{row['ours']['cpu_s']:.2f} s to {row['peer']['cpu_s']:.2f} s"
                 f" ({row['time_ratio']:.2f}x, {row['time_low']:.2f} to {row['time_high']:.2f});"
                 f" {row['ours']['anon_mb']:.0f} MB to {row['peer']['anon_mb']:.0f} MB"
