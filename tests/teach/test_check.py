@@ -45,7 +45,7 @@ def test_the_recipe_of_cogvlm_at_its_real_size(
     text = "\n".join(told)
     assert "model: 17639.7 million weights" in text
     assert "LoRA on 190 modules, 14.64 million weights" in text
-    assert "merged: layer-cosine of model, pose {'threshold': 0.95}" in text
+    assert "merged: layer-cosine of model, pose (threshold 0.95)" in text
     assert "weights 32.86 GiB" in text
     assert all("free" in line for line in wrong)  # the disk of the machine may be small
     stage = plan.stages[0]

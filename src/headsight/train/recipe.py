@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -186,8 +187,8 @@ def build_config(kind: type[_T], values: Mapping[str, Any], where: str) -> _T:
             wanted = str(types[key])
             for name, words in _IN_WORDS:
                 wanted = wanted.replace(name, words)
-            is_number = isinstance(value, str) and "number" in wanted
-            hint = " YAML takes 1e-4 for text; write 1.0e-4, without quotes." if is_number else ""
+            is_number = isinstance(value, str) and re.fullmatch(r"[-+\d.]+(e[-+]?\d+)?", value)
+            hint = " Write it without quotes, and 1e-4 as 1.0e-4." if is_number else ""
             raise ConfigError(
                 f"{where}: {key} is {value!r}, but must be {wanted}.{hint}"
             ) from error
@@ -198,6 +199,7 @@ def build_config(kind: type[_T], values: Mapping[str, Any], where: str) -> _T:
 
 
 _IN_WORDS = (
+    ("Mapping[str, Any]", "a mapping of settings"),
     ("int | float", "a number"),
     ("float", "a number"),
     ("int", "a whole number"),
