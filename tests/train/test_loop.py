@@ -119,7 +119,8 @@ except CheckpointError as error:
     with safe_open(tmp_path / "full" / "checkpoint.safetensors", "pt") as file:
         assert file.metadata()["step"] == "14"
     path = run_stage(_Line(), CONFIG, tmp_path / "full", fingerprint="a", quiet=True)
-    assert path.read_bytes() == whole.read_bytes()
+    expected, found = _tensors(whole), _tensors(path)
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:

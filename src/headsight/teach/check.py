@@ -30,11 +30,13 @@ from headsight.models.base import MODELS, NANO
 from headsight.models.checkpoints import HUB_ID, check_hub
 from headsight.models.grounding.adapter import is_ours
 from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.weights import empty_model as empty_grounding
 from headsight.models.grounding.weights import read_json, weight_files
 from headsight.picture import open_picture
 from headsight.teach.features import picture_hash
 from headsight.teach.lora import LoraSpec, saved_modules, target_modules
+from headsight.teach.loss import soft_number_loss
 from headsight.teach.merging import check_merge
 from headsight.teach.plan import Data, MergeStage, Plan, TuneStage
 
@@ -225,6 +227,8 @@ def _tuned(plan: Plan, stage: TuneStage, model: nn.Module | None) -> list[str]:
     counts = mixture.counts()
     steps = stage.num_steps(mixture.epoch_length)
     stage.loop_config(steps)
+    if stage.number_spread and model is not None and (folder := _folder(plan.model)) is not None:
+        soft_number_loss(_tokenizer(folder), stage.number_spread)
     told = [
         f"  {stage.name}: {steps} steps of {stage.batch_size}; an epoch has {counts['new']} new"
         f" samples and {counts['old']} rehearsed"
@@ -253,6 +257,19 @@ def _unreadable(data: Data, opened: set[str]) -> list[str]:
             if len(faults) == _MOST_FAULTS:
                 break
     return faults
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        if is_ours(folder):
+            return GroundingProcessor.from_pretrained(folder, local_files_only=True).tokenizer
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"The tokenizer in {folder} cannot be read: {error}. Get the whole folder again."
+        ) from error
 
 
 def _folder(model: str) -> Path | None:

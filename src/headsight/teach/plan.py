@@ -200,18 +200,22 @@ class MergeStage:
         missing = [key for key in ("method", "base", "expert") if not self.merge.get(key)]
         if missing:
             raise ConfigError(f"stage {self.name!r}: merge names no {' and no '.join(missing)}.")
-        if not all(isinstance(parent, str) for parent in self.parents):
+        names = _merged(self.merge)
+        if not all(isinstance(name, str) for name in names):
             raise ConfigError(
-                f"stage {self.name!r}: base and expert are {self.parents}, but must be names of"
-                f" stages, or {START!r}."
+                f"stage {self.name!r}: base and expert are {names}, but must be names of stages, or"
+                f" {START!r}."
             )
 
     @property
     def parents(self) -> tuple[str, ...]:
         """Base, then experts."""
-        expert = self.merge["expert"]
-        experts = tuple(expert) if isinstance(expert, list | tuple) else (expert,)
-        return (self.merge["base"], *experts)
+        return _merged(self.merge)
+
+
+def _merged(merge: Mapping[str, Any]) -> tuple[Any, ...]:
+    expert = merge["expert"]
+    return (merge["base"], *(expert if isinstance(expert, list | tuple) else [expert]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,7 +163,7 @@ def _stage(values: Mapping[str, Any], where: str) -> Stage:
 _T = TypeVar("_T")
 
 
-def build_config(kind: type[_T], values: Mapping[str, Any], where: str) -> _T:
+def build_config(kind: type[_T], values: Any, where: str) -> _T:
     """`kind` made of `values`; lists become tuples and texts paths where its fields are such.
 
     Raises:
