@@ -199,7 +199,7 @@ def test_it_learns(school: Any, finished: Path, tmp_path: Path) -> None:
     assert before["figures"]["strict_invalid"] == 1.0
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_the_bytes_are_the_same(
     school: Any, finished: Path, tmp_path: Path, kills: int
 ) -> None:
@@ -215,7 +215,7 @@ def test_killed_at_random_moments_the_bytes_are_the_same(
         child.wait()
         if (tmp_path / "pose" / "lineage.json").exists():  # too late: a stage anew
             shutil.rmtree(tmp_path / rng.choice(["weak", "pose"]))
-    assert _start(path).wait() == 0, (tmp_path / "log.txt").read_text()
+    run_plan(read_plan(path), quiet=True)
     for name in ("weak", "pose"):
         for file in ("model/model.safetensors", "adapter/adapter_model.safetensors"):
             assert (tmp_path / name / file).read_bytes() == (finished / name / file).read_bytes()

@@ -208,7 +208,7 @@ class _Run:
     ) -> bool:
         """Ask the model called `mark` all questions, unless `path` says that it was asked them."""
         asked = fingerprint(mark, self._questions)
-        if path.exists() and json.loads(path.read_bytes())["asked"] == asked:
+        if path.exists() and json.loads(path.read_bytes()).get("asked") == asked:
             return False
         vlm = load()
         features = features or self._features(vlm)
