@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from headsight.models.grounding.adapter import load_folder
 from headsight.teach.job import TuneJob
 from headsight.teach.lora import LoraSpec, attach
+from headsight.teach.loss import checkpoint_activations_
 from headsight.teach.mixture import Mixture
 from headsight.teach.rehearsal import Rehearsal
 from headsight.teach.samples import read_source
@@ -29,8 +30,7 @@ def _job(school: Any, spec: LoraSpec, **settings: Any) -> TuneJob:
             if "lora_B" in name:  # else no gradient reaches lora_A
                 parameter.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
     if settings.pop("gradient_checkpointing", False):
-        vlm.model.activation_checkpointing_enable({"use_reentrant": False})
-        vlm.model.enable_input_require_grads()
+        checkpoint_activations_(vlm.model)
     mixture = Mixture([read_source(school.labels)], [], Rehearsal(), seed=0)
     return TuneJob(vlm, learner, mixture, **{"batch_size": 6, "lr": 0.01, "seed": 0, **settings})
 

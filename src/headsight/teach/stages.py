@@ -32,7 +32,7 @@ from headsight.teach.features import FeatureStore, picture_hash
 from headsight.teach.job import TuneJob
 from headsight.teach.lineage import Lineage, manifest
 from headsight.teach.lora import attach, fold_
-from headsight.teach.loss import soft_number_loss
+from headsight.teach.loss import checkpoint_activations_, soft_number_loss
 from headsight.teach.merging import merge_stage
 from headsight.teach.plan import START, Data, MergeStage, Plan, TuneStage
 from headsight.teach.probing import Probe, ProbeResult, probe
@@ -129,7 +129,7 @@ class _Run:
         else:
             learner = _all_but_vision_(model)
         if stage.gradient_checkpointing:
-            _checkpoint_(model)
+            checkpoint_activations_(model)
         mixture = stage.mixture(seed=plan.seed)
         steps = stage.num_steps(mixture.epoch_length, state.num_processes)
         features = None if _vision_learns(model) else self._features(vlm)
@@ -260,10 +260,3 @@ def _vision_learns(model: nn.Module) -> bool:
 
 def _count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def _checkpoint_(model: Any) -> None:
-    """Activations of layers are computed again in the backward pass rather than kept."""
-    newer = getattr(model, "activation_checkpointing_enable", None)
-    (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
-    model.enable_input_require_grads()
