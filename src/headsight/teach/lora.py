@@ -108,13 +108,15 @@ def attach(model: nn.Module, spec: LoraSpec, *, seed: int = 0) -> Any:
         MissingExtraError: peft is not installed.
     """
     peft = require("peft")
+    saved = saved_modules(model, spec)
     config = peft.LoraConfig(
         r=spec.r,
         lora_alpha=spec.alpha,
         lora_dropout=spec.dropout,
         use_rslora=spec.rslora,
         target_modules=target_modules(model, spec),
-        modules_to_save=saved_modules(model, spec) or None,
+        modules_to_save=saved or None,
+        ensure_weight_tying=_are_tied(model, saved),
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # peft 0.21 asks transformers 5.2x for a property by its former name
@@ -142,6 +144,16 @@ def fold_(adapted: Any) -> nn.Module:
             )
     plain: nn.Module = adapted.merge_and_unload()
     return plain.requires_grad_(True)
+
+
+def _are_tied(model: nn.Module, saved: Iterable[str]) -> bool:
+    """Whether embeddings that share their weights with the language head are among `saved`."""
+    config: Any = getattr(model, "config", None)
+    if not getattr(config, "tie_word_embeddings", False):
+        return False
+    ends = [getattr(model, f"get_{end}_embeddings", lambda: None)() for end in ("input", "output")]
+    modules = dict(model.named_modules())
+    return any(modules[name] is end for name in saved for end in ends)
 
 
 def saved_modules(model: nn.Module, spec: LoraSpec) -> list[str]:
