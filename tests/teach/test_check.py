@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
+from headsight.errors import ConfigError
 from headsight.teach.check import check_plan, empty_model, estimate_memory
 from headsight.teach.lora import LoraSpec
 from headsight.teach.plan import Data, TuneStage, read_plan
+from headsight.teach.stages import run_plan
 
 RECIPES = Path(__file__).parents[2] / "src" / "headsight" / "teach" / "recipes"
 
@@ -45,7 +49,7 @@ def test_the_recipe_of_cogvlm_at_its_real_size(
     text = "\n".join(told)
     assert "model: 17639.7 million weights" in text
     assert "LoRA on 190 modules, 14.64 million weights" in text
-    assert "merged: layer-cosine of model, pose {'threshold': 0.95}" in text
+    assert "merged: layer-cosine of model, pose (threshold 0.95)" in text
     assert "weights 32.86 GiB" in text
     assert all("free" in line for line in wrong)  # the disk of the machine may be small
     stage = plan.stages[0]
@@ -115,3 +119,63 @@ def cogvlm_config() -> dict[str, Any]:
     from cogvlm_config import COGVLM
 
     return dict(COGVLM)
+
+
+def _damaged(folder: Path, school: Any) -> Path:
+    """A copy of the school's labels whose third picture is cut off."""
+    shutil.copytree(school.labels.parent, folder)
+    cut = folder / "2.png"
+    cut.write_bytes(cut.read_bytes()[:-60])
+    return folder / "labels.jsonl"
+
+
+def test_pictures_and_weights_that_are_spoilt_are_found(school: Any, tmp_path: Path) -> None:
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(school.model, spoilt)
+    weights = load_file(spoilt / "model.safetensors")
+    name = next(name for name in weights if name.endswith("down_proj.weight"))
+    weights[name][0, 0] = float("nan")
+    save_file(weights, spoilt / "model.safetensors", metadata={"format": "pt"})
+    values = yaml.safe_load(_changed(tmp_path, school, "hpe.yaml", str(spoilt)).read_text())
+    values["stages"][0]["data"][0]["path"] = str(_damaged(tmp_path / "cut", school))
+    path = tmp_path / "spoilt.yaml"
+    path.write_text(yaml.safe_dump(values))
+    _, quick = check_plan(read_plan(path))
+    assert quick == []
+    _, wrong = check_plan(read_plan(path), thorough=True)
+    said = "\n".join(wrong)
+    assert f"{name} holds values that are not finite" in said
+    assert "labels.jsonl, question" in said
+    assert "cut off" in said
+    assert len(wrong) == 5  # the weights, and the picture's one box and three poses
+
+
+def test_faults_of_settings_that_need_the_model(school: Any, tmp_path: Path) -> None:
+    values = yaml.safe_load(_changed(tmp_path, school, "hpe.yaml", str(school.model)).read_text())
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    (tmp_path / "file").write_text("")
+
+    def fault(stage: dict[str, Any], **plan: Any) -> str:
+        changed = [{**values["stages"][0], **stage}, *values["stages"][1:]]
+        path = tmp_path / "faulty.yaml"
+        path.write_text(yaml.safe_dump({**values, "stages": changed, **plan}))
+        _, [said] = check_plan(read_plan(path))
+        return said
+
+    assert "no regular expression" in fault({"lora": {"targets": ["("]}})
+    assert "save names 'nothing'" in fault({"lora": {"save": ["nothing"]}})
+    assert "log_every is 0" in fault({"loop": {"log_every": 0}})
+    assert "file" in fault({}, output=str(tmp_path / "file" / "below"))
+    assert "holds an adapter, not a model" in fault({}, model=str(adapter))
+
+
+def test_nothing_is_trained_while_something_is_wrong(school: Any, tmp_path: Path) -> None:
+    values = yaml.safe_load(_changed(tmp_path, school, "hpe.yaml", str(school.model)).read_text())
+    values["stages"][3]["data"] = ["nowhere.jsonl"]
+    path = tmp_path / "late.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match="stage final: nowhere"):
+        run_plan(read_plan(path), quiet=True)
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,26 @@ def test_an_adapter_that_diverged_is_not_folded(vlm: Any) -> None:
 def test_settings_out_of_range(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         LoraSpec(**settings)
+
+
+@pytest.mark.parametrize("pattern", ["embed_tokens", r"model\.norm", "linear_proj"])
+def test_modules_trained_whole_fold_into_the_same_layout(vlm: Any, pattern: str) -> None:
+    before = {n: p.detach().clone() for n, p in vlm.model.named_parameters()}
+    stored = set(vlm.model.state_dict())
+    spec = LoraSpec(r=2, save=(pattern,))
+    size = lora_size(vlm.model, spec)
+    adapted = attach(vlm.model, spec)
+    learned = {n: p for n, p in adapted.named_parameters() if p.requires_grad}
+    assert sum(p.numel() for p in learned.values()) == size
+    with torch.no_grad():
+        for name, parameter in learned.items():
+            if "modules_to_save" in name:
+                parameter.add_(0.5)
+    plain = fold_(adapted)
+    assert set(plain.state_dict()) == stored
+    after = dict(plain.named_parameters())
+    changed = {n for n in before if not torch.equal(after[n], before[n])}
+    assert changed
+    assert all(re.search(pattern, name) for name in changed)
+    head = plain.get_output_embeddings().weight  # type: ignore[operator]
+    assert head is plain.get_input_embeddings().weight  # type: ignore[operator]

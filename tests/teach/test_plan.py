@@ -92,6 +92,34 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
         ({"stages": _with_stage(2, merge={"method": "ties", "base": "model"})}, "no expert"),
         ({"stages": _with_stage(0, data=[{"tasks": "pose"}])}, "names no path"),
         ({"stages": _with_stage(0, batch_size=0)}, "must be positive"),
+        ({"stages": _with_stage(0, steps=0)}, "steps is 0"),
+        ({"stages": _with_stage(0, lr="1e-4")}, "1e-4 as 1.0e-4"),
+        ({"stages": _with_stage(0, lr=float("nan"))}, "lr is nan"),
+        ({"stages": _with_stage(0, batch_size="many")}, "must be a whole number"),
+        ({"stages": _with_stage(0, number_spread=-1)}, "number_spread is -1"),
+        ({"stages": _with_stage(0, lora="decoder")}, "must be a mapping"),
+        ({"stages": _with_stage(0, loop=[1])}, "must be a mapping"),
+        ({"stages": _with_stage(0, loop={"steps": 5})}, "into the stage itself"),
+        ({"stages": _with_stage(3, then="keep_adapter")}, "trains without one"),
+        ({"stages": _with_stage(0, old=["crowd.jsonl"])}, "no `rehearsal`"),
+        (
+            {"stages": _with_stage(1, old=[{"path": "a", "weight": 1}, "b"])},
+            "some old data have a weight",
+        ),
+        ({"stages": _with_stage(1, old=[{"path": "a", "weight": 0}])}, "weight is 0"),
+        ({"stages": _with_stage(0, data=[{"path": "a", "limit": -1}])}, "limit is -1"),
+        ({"stages": _with_stage(0, data=[{"path": "a", "jitter": 2}])}, "jitter is 2"),
+        ({"stages": _with_stage(0, name="../weak")}, "name a folder"),
+        ({"stages": _with_stage(0, name="features")}, "name a folder"),
+        ({"stages": _with_stage(0, name=7)}, "must be text"),
+        ({"stages": _with_stage(2, merge="ties")}, "must be a mapping"),
+        (
+            {"stages": _with_stage(2, merge={"method": "ties", "base": "model", "expert": 5})},
+            "must be names of stages",
+        ),
+        ({"model": None}, "model is None, but must be text"),
+        ({"output": None}, "output is None, but must be a path"),
+        ({"seed": "a"}, "seed is 'a'"),
         ({"stages": ["weak"]}, "must be a mapping"),
         ({"skills": ["pose"]}, "must map names to data"),
     ],
@@ -117,3 +145,9 @@ def test_a_recipe_from_nothing_is_no_plan(tmp_path: Path) -> None:
     path.write_text("- 1\n")
     with pytest.raises(ConfigError, match="a recipe is a mapping"):
         is_plan(path)
+
+
+def test_one_source_needs_no_list(tmp_path: Path) -> None:
+    plan = read_plan(_written(tmp_path, stages=_with_stage(0, data="crowd.jsonl")))
+    assert isinstance(plan.stages[0], TuneStage)
+    assert [data.path for data in plan.stages[0].data] == [Path("crowd.jsonl")]

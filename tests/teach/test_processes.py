@@ -13,6 +13,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from headsight.teach.plan import read_plan
+from headsight.teach.stages import run_plan
+
 
 def _plan(school: Any, output: Path, batch_size: int) -> Path:
     stage = {
@@ -49,7 +52,7 @@ def test_two_processes_learn_what_one_learns_from_both_their_batches(
 ) -> None:
     # answers of one length: then the mean of two means is the mean
     one, two = _plan(school, tmp_path / "one", 4), _plan(school, tmp_path / "two", 2)
-    _run("headsight", "train", str(one), "--quiet")
+    run_plan(read_plan(one), quiet=True)
     launch = ("torch.distributed.run", "--nproc_per_node", "2", "-m", "headsight")
     _run(*launch, "train", str(two), "--quiet")
     mine = load_file(tmp_path / "two" / "pose" / "adapter" / "adapter_model.safetensors")

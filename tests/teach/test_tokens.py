@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 
 from headsight.errors import AnnotationError, ConfigError
+from headsight.models.base import Reply
 from headsight.models.grounding.adapter import GroundingAdapter, load_folder
 from headsight.picture import open_picture
 from headsight.teach.features import FeatureStore
 from headsight.teach.loss import AnswerModel, answer_logits, soft_number_loss
+from headsight.teach.probing import Probe, score_replies
 from headsight.teach.samples import read_source
 from headsight.teach.tokens import collate, encode_sample
 
@@ -147,7 +150,10 @@ def test_instructions(school, tmp_path: Path) -> None:  # type: ignore[no-untype
         ('{"image": "no.png", "question": "q", "answer": "a"}', "does not exist"),
         ('{"image": "0.png", "question": "q"}', "no 'answer'"),
         ('{"image": "0.png", "question": " ", "answer": "a"}', "question is empty"),
+        ('{"image": "0.png", "question": "q", "answer": ""}', "answer is empty"),
         ('{"image": "0.png", "question": "q", "answer": "a", "kind": "song"}', "'song'"),
+        ('{"image": "0.png", "question": "q", "answer": "a", "kind": "pose"}', "none of the kind"),
+        ('{"image": "0.png", "question": "q", "answer": "a", "weight": 0}', "must be positive"),
     ],
 )
 def test_bad_instructions_name_file_line_and_fault(school, line: str, said: str) -> None:  # type: ignore[no-untyped-def]
@@ -156,6 +162,41 @@ def test_bad_instructions_name_file_line_and_fault(school, line: str, said: str)
     with pytest.raises(AnnotationError, match="line 1") as caught:
         read_source(path)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("boxes", "[[012,034,056,078]]"),
+        ("boxes", "none"),
+        ("pose", "{315,007,000}"),
+        ("point", "[0.500,0.250]"),
+        ("points", "[[012,034;056,078]]"),
+        ("count", "3"),
+        ("text", "a disc"),
+    ],
+)
+def test_instructions_of_every_kind_score_their_own_answer(  # type: ignore[no-untyped-def]
+    school, tmp_path: Path, kind: str, answer: str
+) -> None:
+    picture = str(school.labels.parent / "0.png")
+    line = json.dumps({"image": picture, "question": "q", "answer": answer, "kind": kind})
+    path = tmp_path / "chat.jsonl"
+    path.write_text(f"\n{line}\n\n")
+    source = read_source(path)
+    assert len(source) == 1
+    sample = source.draw(0, None)
+    result = score_replies(Probe("own", (sample,)), [Reply("q", answer, (), ())])
+    assert result.scores == (1.0,)
+    wrong = score_replies(Probe("own", (sample,)), [Reply("q", "I cannot tell", (), ())])
+    assert wrong.scores == (0.0,)
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(AnnotationError, match="UTF-8"):
+        read_source(path)
 
 
 def test_missing_data_and_unknown_tasks(school, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from headsight.errors import ConfigError, ResumeError
+from headsight.errors import CheckpointError, ConfigError, ResumeError
 from headsight.train.loop import LoopConfig, run_stage
 
 
@@ -76,6 +79,69 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
         run_stage(_Line(), CONFIG, tmp_path, fingerprint="b", quiet=True)
 
 
-def test_config_checks() -> None:
-    with pytest.raises(ConfigError, match="steps is 0"):
-        LoopConfig(steps=0)
+def test_training_that_diverges_stops_and_its_checkpoint_stays_whole(tmp_path: Path) -> None:
+    class Spoilt(_Line):
+        def batch(self, step: int) -> Tensor:
+            return super().batch(step) * (float("nan") if step == 23 else 1.0)
+
+    with pytest.raises(CheckpointError, match="Step 24: the loss is nan"):
+        run_stage(Spoilt(), CONFIG, tmp_path, fingerprint="a", quiet=True)
+    kept = _tensors(tmp_path / "checkpoint.safetensors")
+    assert all(tensor.isfinite().all() for tensor in kept.values())
+    assert (tmp_path / "log.csv").read_text().splitlines()[-1].startswith("20,")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    whole = run_stage(_Line(), CONFIG, tmp_path / "whole", fingerprint="a", quiet=True)
+    room = whole.stat().st_size - 1
+    script = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_loop import _Line, CONFIG
+from headsight.errors import CheckpointError
+from headsight.train.loop import run_stage
+class Filling(_Line):
+    def loss(self, batch, module):
+        if self._seen == 20:  # from now on a checkpoint lacks a byte of room
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, resource.RLIM_INFINITY))
+        return super().loss(batch, module)
+try:
+    run_stage(Filling(), CONFIG, Path({str(tmp_path / "full")!r}), fingerprint="a", quiet=True)
+except CheckpointError as error:
+    assert "cannot be written" in str(error), error
+    sys.exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 7, done.stderr.decode()
+    assert not list((tmp_path / "full").glob("*.part"))
+    with safe_open(tmp_path / "full" / "checkpoint.safetensors", "pt") as file:
+        assert file.metadata()["step"] == "14"
+    path = run_stage(_Line(), CONFIG, tmp_path / "full", fingerprint="a", quiet=True)
+    expected, found = _tensors(whole), _tensors(path)
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+    path = run_stage(_Line(), CONFIG, tmp_path, fingerprint="a", quiet=True)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="is damaged"):
+        run_stage(_Line(), CONFIG, tmp_path, fingerprint="a", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("log_every", 0),
+        ("save_every", -1),
+        ("clip_norm", float("nan")),
+        ("warmup_steps", -1),
+        ("betas", (0.9, 1.0)),
+        ("average_decay", 1.0),
+    ],
+)
+def test_settings_out_of_range_are_told(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=name):
+        LoopConfig(**{"steps": 1, name: value})

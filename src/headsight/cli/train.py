@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headsight.errors import ConfigError, InputError
+from headsight.errors import InputError
 
 if TYPE_CHECKING:
     from headsight.train.recipe import Recipe
@@ -30,7 +30,7 @@ def train(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the recipe and print the plan.")
+        bool, typer.Option("--dry-run", help="Check recipe, data and model, and print the plan.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every line to stderr.")] = False,
@@ -113,14 +113,11 @@ def _teach(
 
     plan = read_plan(recipe, overrides={"output": output})
     if dry_run:
-        from headsight.teach.check import check_plan
+        from headsight.teach.check import check_plan, refuse_faults
 
-        told, wrong = check_plan(plan)
+        told, wrong = check_plan(plan, only=stages, thorough=True)
         typer.echo("\n".join(told))
-        if wrong:
-            faults = "\n".join(f"- {line}" for line in wrong)
-            count = "1 thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
-            raise ConfigError(f"{count} wrong with {recipe}:\n{faults}")
+        refuse_faults(wrong, str(recipe))
         return
     import torch
 

@@ -20,6 +20,7 @@ from headsight.geometry.rotations import matrix_to_ypr
 from headsight.language import prompts
 from headsight.language.codec import encode
 from headsight.language.spec import CodecSpec
+from headsight.picture import open_picture
 from headsight.teach.sample import Sample
 from headsight.train.labels import LabelledPicture
 from headsight.train.questions import Subject, expressions
@@ -55,6 +56,7 @@ class HeadQuestions:
         """
         self._pictures = pictures
         self._jitter, self._max_heads, self._min_pixels = jitter, max_heads, min_pixels
+        self._known_wh: dict[int, tuple[int, int]] = {}
         self._items: list[tuple[str, int, int]] = []
         for number, picture in enumerate(pictures):
             heads = self._heads(picture)
@@ -75,26 +77,27 @@ class HeadQuestions:
         picture = self._pictures[number]
         wording = 0 if rng is None or rng.random() < 0.5 else int(rng.integers(4))
         if task == "pose":
-            return self._pose(picture, head, wording, rng)
+            return self._pose(number, head, wording, rng)
         heads = self._heads(picture)
         if task == "boxes":
             question, chosen = prompts.head_boxes(wording), heads
         else:
             question, chosen = self._refer(picture, heads, wording, index, rng)
-        return Sample(picture.encoded, question, _answer(picture, chosen), "boxes")
+        return Sample(picture.encoded, question, self._answer(number, chosen), "boxes")
 
     def _pose(
         self,
-        picture: LabelledPicture,
+        number: int,
         head: int,
         wording: int,
         rng: np.random.Generator | None,
     ) -> Sample:
+        picture = self._pictures[number]
         box = picture.boxes[head].astype(np.float64)
         if rng is not None:
             side = (box[2:] - box[:2])[[0, 1, 0, 1]]
             box = box + rng.uniform(-self._jitter, self._jitter, 4) * side
-        asked = encode(box[None], _BOXES, image_wh=_size(picture))
+        asked = encode(box[None], _BOXES, image_wh=self._wh(number))
         ypr_deg, _ = matrix_to_ypr(picture.rotations[head].astype(np.float64))
         question = prompts.head_pose(asked, wording)
         weight = float(picture.pose_weights[head])
@@ -118,6 +121,22 @@ class HeadQuestions:
         places = [place for place, s in enumerate(subjects) if any(s is m for m in meant)]
         return prompts.refer(phrase, wording), heads[places]
 
+    def _answer(self, number: int, heads: NDArray[np.int64]) -> str:
+        """Sorted by the left edge, then the top, as they will be read."""
+        if not len(heads):
+            return "none"
+        boxes: Float[NDArray[np.float64], "n 4"] = (
+            self._pictures[number].boxes[heads].astype(np.float64)
+        )
+        wh = self._wh(number)
+        bins = np.round(boxes * 1000 / np.tile(wh, 2))
+        return encode(boxes[np.lexsort((bins[:, 1], bins[:, 0]))], _BOXES, image_wh=wh)
+
+    def _wh(self, number: int) -> tuple[int, int]:
+        if number not in self._known_wh:
+            self._known_wh[number] = _upright_wh(self._pictures[number].encoded)
+        return self._known_wh[number]
+
     def _heads(self, picture: LabelledPicture) -> NDArray[np.int64]:
         """The heads that are asked for, largest first."""
         sides = picture.boxes[:, 2:] - picture.boxes[:, :2]
@@ -126,19 +145,12 @@ class HeadQuestions:
         return seen[: self._max_heads]
 
 
-def _answer(picture: LabelledPicture, heads: NDArray[np.int64]) -> str:
-    """Sorted by the left edge, then the top, as they will be read."""
-    if not len(heads):
-        return "none"
-    boxes: Float[NDArray[np.float64], "n 4"] = picture.boxes[heads].astype(np.float64)
-    wh = _size(picture)
-    bins = np.round(boxes * 1000 / np.tile(wh, 2))
-    return encode(boxes[np.lexsort((bins[:, 1], bins[:, 0]))], _BOXES, image_wh=wh)
-
-
-def _size(picture: LabelledPicture) -> tuple[int, int]:
-    """Width and height of the upright picture, px; its header alone is read."""
-    with Image.open(io.BytesIO(picture.encoded)) as image:
-        width, height = image.size
-        is_turned = image.getexif().get(_ORIENTATION, 1) >= 5
+def _upright_wh(encoded: bytes) -> tuple[int, int]:
+    """Width and height of the upright picture, px; of most formats its header alone is read."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            width, height = image.size
+            is_turned = image.getexif().get(_ORIENTATION, 1) >= 5
+    except (OSError, SyntaxError, ValueError):
+        return open_picture(encoded).image_wh  # which says what is wrong
     return (height, width) if is_turned else (width, height)

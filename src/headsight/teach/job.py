@@ -4,78 +4,20 @@
 
 from __future__ import annotations
 
-__all__ = ["Mixture", "TuneJob"]
+__all__ = ["TuneJob"]
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from headsight.models.base import AttentiveVLM
 from headsight.teach.loss import AnswerModel, TokenLoss
-from headsight.teach.rehearsal import Epoch, Rehearsal, draw_epoch
+from headsight.teach.mixture import Mixture
 from headsight.teach.sample import Sample
-from headsight.teach.samples import SampleSource
 from headsight.teach.tokens import Batch, Features, collate, encode_sample
 from headsight.train.loop import Parts
-
-
-class Mixture:
-    """The endless row of samples that a stage trains on: new ones with old ones among them."""
-
-    def __init__(
-        self,
-        new: Sequence[SampleSource],
-        old: Sequence[SampleSource],
-        rehearsal: Rehearsal,
-        *,
-        old_weights: Sequence[float] | None = None,
-        seed: int,
-    ) -> None:
-        self._new, self._old = tuple(new), tuple(old)
-        self._ends = np.cumsum([len(source) for source in self._new])
-        self._rehearsal, self._weights, self._seed = rehearsal, old_weights, seed
-        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
-
-    @property
-    def num_new(self) -> int:
-        """New samples of one epoch."""
-        return int(self._ends[-1])
-
-    @property
-    def epoch_length(self) -> int:
-        """Samples of one epoch, old ones among them."""
-        return len(self._epoch(0))
-
-    def counts(self) -> dict[str, int]:
-        """New and old samples of one epoch, as they are in truth."""
-        source = self._epoch(0).source
-        return {"new": int((source == 0).sum()), "old": int((source > 0).sum())}
-
-    def __getitem__(self, place: int) -> Sample:
-        """Sample `place` of the row; the same for the same seed."""
-        number, inside = divmod(place, self.epoch_length)
-        epoch = self._epoch(number)
-        source, item = int(epoch.source[inside]), int(epoch.item[inside])
-        rng = np.random.default_rng([self._seed, 3, place])
-        if source:
-            return self._old[source - 1].draw(item, rng)
-        which = int(np.searchsorted(self._ends, item, side="right"))
-        first = int(self._ends[which - 1]) if which else 0
-        return self._new[which].draw(item - first, rng)
-
-    def _draw_epoch(self, number: int) -> Epoch:
-        return draw_epoch(
-            self._rehearsal,
-            self.num_new,
-            [len(source) for source in self._old],
-            old_weights=self._weights,
-            seed=self._seed,
-            epoch=number,
-        )
 
 
 class TuneJob:
@@ -117,9 +59,6 @@ class TuneJob:
         self._lr, self._seed, self._held_out = lr, seed, held_out
         self._rank, self._processes = rank_of
         self._pad_id = int(vlm.processor.tokenizer.pad_token_id or 0)  # type: ignore[attr-defined]
-        self._has_dropout = any(
-            isinstance(m, nn.Dropout) and m.p > 0 for m in self.module.modules()
-        )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What learns, in one group."""
@@ -133,19 +72,17 @@ class TuneJob:
         samples = [self._mixture[place] for place in range(first, first + self._batch_size)]
         batches = self._collate(samples)
         total = sum(_weight(batch) for batch in batches)
-        return Parts((batch, total, step) for batch in batches)
+        return Parts((batch, total, (step, number)) for number, batch in enumerate(batches))
 
     def loss(
-        self, batch: tuple[Batch, Tensor, int], module: nn.Module
+        self, batch: tuple[Batch, Tensor, tuple[int, int]], module: nn.Module
     ) -> tuple[Tensor, dict[str, float]]:
         """The piece's part of the step's mean loss."""
-        rows, total, step = batch
-        if not self._has_dropout:
-            return module(rows, total), {}
+        rows, total, place = batch
         device = next(self.module.parameters()).device
         devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):  # the same masks after a kill
-            torch.manual_seed(hash((self._seed, step, self._rank)) % 2**63)
+        with torch.random.fork_rng(devices=devices):  # dropout: the same masks after a kill
+            torch.manual_seed(hash((self._seed, self._rank, *place)) % 2**63)
             return module(rows, total), {}
 
     @torch.no_grad()

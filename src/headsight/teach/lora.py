@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PRESETS", "LoraSpec", "attach", "fold_", "target_modules"]
+__all__ = ["PRESETS", "LoraSpec", "attach", "fold_", "saved_modules", "target_modules"]
 
 import re
 import warnings
@@ -39,6 +39,8 @@ class LoraSpec:
     def __post_init__(self) -> None:
         if self.r < 1:
             raise ConfigError(f"The rank r is {self.r}, but must be at least 1.")
+        if not self.alpha > 0:
+            raise ConfigError(f"alpha is {self.alpha}, but must be positive.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is {self.dropout}, but must be in [0, 1).")
 
@@ -110,13 +112,15 @@ def attach(model: nn.Module, spec: LoraSpec, *, seed: int = 0) -> Any:
         MissingExtraError: peft is not installed.
     """
     peft = require("peft")
+    saved = saved_modules(model, spec)
     config = peft.LoraConfig(
         r=spec.r,
         lora_alpha=spec.alpha,
         lora_dropout=spec.dropout,
         use_rslora=spec.rslora,
         target_modules=target_modules(model, spec),
-        modules_to_save=_saved(model, spec.save) or None,
+        modules_to_save=saved or None,
+        ensure_weight_tying=_are_tied(model, saved),
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # peft 0.21 asks transformers 5.2x for a property by its former name
@@ -146,9 +150,31 @@ def fold_(adapted: Any) -> nn.Module:
     return plain.requires_grad_(True)
 
 
-def _saved(model: nn.Module, patterns: tuple[str, ...]) -> list[str]:
+def _are_tied(model: nn.Module, saved: Iterable[str]) -> bool:
+    """Whether embeddings that share their weights with the language head are among `saved`."""
+    config: Any = getattr(model, "config", None)
+    if not getattr(config, "tie_word_embeddings", False):
+        return False
+    ends = [getattr(model, f"get_{end}_embeddings", lambda: None)() for end in ("input", "output")]
+    modules = dict(model.named_modules())
+    return any(modules[name] is end for name in saved for end in ends)
+
+
+def saved_modules(model: nn.Module, spec: LoraSpec) -> list[str]:
+    """Full names of the modules that are trained whole.
+
+    Raises:
+        ConfigError: a pattern that fits nothing.
+    """
     names = [n for n, m in model.named_modules() if n and next(m.parameters(), None) is not None]
-    return [n for n in names if any(re.fullmatch(p, n) for p in patterns)]
+    for pattern in spec.save:
+        if not _fitting(names, [pattern]):
+            raise ConfigError(
+                f"The LoRA setting save names {pattern!r}, which fits no module of this model."
+                " Give regular expressions of module names, such as"
+                f" {re.escape(names[-1])}."
+            )
+    return _fitting(names, spec.save)
 
 
 def _inside(model: nn.Module, prefixes: Iterable[str]) -> list[str]:
@@ -158,7 +184,18 @@ def _inside(model: nn.Module, prefixes: Iterable[str]) -> list[str]:
 
 
 def _matching(model: nn.Module, patterns: Iterable[str]) -> list[str]:
-    """Patterns fit the whole name, or its end behind a dot."""
-    found = [re.compile(rf"(?:.*\.)?(?:{p})") for p in patterns]
-    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    return _fitting([n for n, m in model.named_modules() if isinstance(m, nn.Linear)], patterns)
+
+
+def _fitting(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The names that a pattern fits whole, or from some dot on."""
+    found = []
+    for pattern in patterns:
+        try:
+            found.append(re.compile(rf"(?:.*\.)?(?:{pattern})"))
+        except re.error as error:
+            raise ConfigError(
+                f"{pattern!r} among the LoRA settings is no regular expression: {error.msg}."
+                " Expected patterns of module names."
+            ) from error
     return [name for name in names if any(p.fullmatch(name) for p in found)]

@@ -8,7 +8,14 @@ vocabulary, which for large vocabularies costs more than the model.
 
 from __future__ import annotations
 
-__all__ = ["AnswerModel", "TokenLoss", "answer_logits", "plain_loss", "soft_number_loss"]
+__all__ = [
+    "AnswerModel",
+    "TokenLoss",
+    "answer_logits",
+    "checkpoint_activations_",
+    "plain_loss",
+    "soft_number_loss",
+]
 
 import inspect
 from typing import Any, Protocol, runtime_checkable
@@ -71,6 +78,13 @@ def answer_logits(
     chosen = {"logits_to_keep": kept} if can_choose else {}
     logits = model(**inputs, use_cache=False, **chosen).logits
     return logits[:, -kept:-1]  # type: ignore[no-any-return]
+
+
+def checkpoint_activations_(model: Any) -> None:
+    """Let activations of layers be computed again in the backward pass rather than kept."""
+    newer = getattr(model, "activation_checkpointing_enable", None)
+    # not reentrant: then the layers' inputs need no gradient
+    (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
 def plain_loss(

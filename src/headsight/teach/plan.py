@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = ["Data", "Plan", "TuneStage", "is_plan", "read_plan"]
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,15 @@ from typing import Any
 
 from headsight.errors import ConfigError
 from headsight.teach.lora import LoraSpec
+from headsight.teach.mixture import Mixture
 from headsight.teach.rehearsal import Rehearsal
+from headsight.teach.samples import SampleSource, read_source
 from headsight.train.loop import LoopConfig
 from headsight.train.recipe import build_config, read_yaml
 
 START = "model"
 """What stages call the model that the plan starts from."""
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,35 @@ class Data:
     """Most boxes in an answer."""
     min_pixels: int | float = 0
     """Heads whose shorter side is below that are not asked for, px."""
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "max_heads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{self.path}: {name} is {value}, but must be at least 1.")
+        if not (0 <= self.jitter <= 0.5 and self.min_pixels >= 0):
+            raise ConfigError(
+                f"{self.path}: jitter is {self.jitter} and min_pixels {self.min_pixels}, but the"
+                " first must be in [0, 0.5] and the second 0 or more."
+            )
+        if self.weight is not None and not self.weight > 0:
+            raise ConfigError(f"{self.path}: weight is {self.weight}, but must be positive.")
+
+    def read(self) -> SampleSource:
+        """The samples.
+
+        Raises:
+            AnnotationError: missing, or not in its format.
+            ConfigError: a task that is none.
+        """
+        return read_source(
+            self.path,
+            tasks=self.tasks,
+            limit=self.limit,
+            jitter=self.jitter,
+            max_heads=self.max_heads,
+            min_pixels=self.min_pixels,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +121,54 @@ class TuneStage:
                 f"stage {self.name!r} rehearses a ratio of {self.rehearsal.ratio}, but names no"
                 " old data. List what is to be rehearsed under `old`."
             )
-        if self.epochs <= 0 or self.batch_size < 1 or (self.micro_batch or 1) < 1:
+        for name in ("epochs", "steps", "batch_size", "micro_batch", "lr"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"stage {self.name!r}: {name} is {value}; it must be positive.")
+        if not self.number_spread >= 0:
             raise ConfigError(
-                f"stage {self.name!r}: epochs, batch_size and micro_batch must be positive."
+                f"stage {self.name!r}: number_spread is {self.number_spread}, but must be 0 (plain"
+                " cross entropy) or more."
+            )
+        if len({data.weight is None for data in self.old}) > 1:
+            raise ConfigError(
+                f"stage {self.name!r}: some old data have a weight and some have none. Give all of"
+                " them one, or none."
             )
         if self.then not in ("fold", "keep_adapter"):
             raise ConfigError(
                 f"stage {self.name!r}: then is {self.then!r}, but must be fold or keep_adapter."
             )
+        if self.then == "keep_adapter" and self.lora is None:
+            raise ConfigError(
+                f"stage {self.name!r} is to keep its adapter, but trains without one (lora: null)."
+                " Leave `then` out."
+            )
+        if "steps" in self.loop:
+            raise ConfigError(
+                f"stage {self.name!r}: loop names steps. Put steps into the stage itself."
+            )
+
+    def mixture(self, *, seed: int) -> Mixture:
+        """The samples that the stage trains on.
+
+        Raises:
+            AnnotationError: data that are missing or not in their format.
+            ConfigError: a task that is none.
+        """
+        weights = [data.weight for data in self.old if data.weight is not None]
+        return Mixture(
+            [data.read() for data in self.data],
+            [data.read() for data in self.old],
+            self.rehearsal,
+            old_weights=weights or None,
+            seed=seed,
+        )
+
+    def num_steps(self, epoch_length: int, processes: int = 1) -> int:
+        """Optimiser steps for epochs of so many samples."""
+        per_step = self.batch_size * processes
+        return self.steps or max(1, round(self.epochs * epoch_length / per_step))
 
     def loop_config(self, steps: int) -> LoopConfig:
         """The loop's settings: those of CogVLM's official fine-tuning where the stage has none."""
@@ -106,7 +179,7 @@ class TuneStage:
             "betas": (0.9, 0.95),
             "trained_only": self.lora is not None,
             "save_every": max(1, min(200, steps // 4)),
-            "validate_every": steps,
+            "validate_every": max(1, steps // 4),
             "log_every": max(1, min(20, steps // 50)),
         }
         where = f"stage {self.name} loop"
@@ -127,13 +200,22 @@ class MergeStage:
         missing = [key for key in ("method", "base", "expert") if not self.merge.get(key)]
         if missing:
             raise ConfigError(f"stage {self.name!r}: merge names no {' and no '.join(missing)}.")
+        names = _merged(self.merge)
+        if not all(isinstance(name, str) for name in names):
+            raise ConfigError(
+                f"stage {self.name!r}: base and expert are {names}, but must be names of stages, or"
+                f" {START!r}."
+            )
 
     @property
     def parents(self) -> tuple[str, ...]:
         """Base, then experts."""
-        expert = self.merge["expert"]
-        experts = (expert,) if isinstance(expert, str) else tuple(expert)
-        return (str(self.merge["base"]), *experts)
+        return _merged(self.merge)
+
+
+def _merged(merge: Mapping[str, Any]) -> tuple[Any, ...]:
+    expert = merge["expert"]
+    return (merge["base"], *(expert if isinstance(expert, list | tuple) else [expert]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +241,10 @@ class Plan:
         known = [START]
         folded = {START}
         for number, stage in enumerate(self.stages):
-            if stage.name in known or "/" in stage.name:
+            if stage.name in (*known, "features") or not _NAME.fullmatch(stage.name):
                 raise ConfigError(
-                    f"A stage is called {stage.name!r}; names must differ from each other and from"
-                    f" {START!r}, and hold no slash."
+                    f"A stage is called {stage.name!r}; names must differ from each other, from"
+                    f" {START!r} and from 'features', and name a folder: letters, digits, - and _."
                 )
             for parent in self.parents(number):
                 if parent not in known:
@@ -208,9 +290,6 @@ def read_plan(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Plan
     if not isinstance(skills, Mapping):
         raise ConfigError(f"{path}: skills is {type(skills).__name__}, but must map names to data.")
     values["skills"] = {k: _data(v, f"{path} skill {k}") for k, v in skills.items()}
-    for key in ("output", "features"):
-        if values.get(key) is not None:
-            values[key] = Path(values[key])
     return build_config(Plan, values, str(path))
 
 
@@ -222,17 +301,17 @@ def _stage(values: Any, where: str) -> TuneStage | MergeStage:
         return build_config(MergeStage, values, where)
     for key in ("data", "old"):
         if key in values:
-            values[key] = tuple(_data(v, f"{where} {key}") for v in values[key] or ())
+            given = values[key] or ()
+            listed = given if isinstance(given, list | tuple) else (given,)
+            values[key] = tuple(_data(v, f"{where} {key}") for v in listed)
+    if values.get("old") and "rehearsal" not in values:
+        raise ConfigError(f"{where} names old data, but no `rehearsal`. Say how much: 0.1, or 0.")
     rehearsal = values.get("rehearsal")
     if rehearsal is not None:
         as_mapping = rehearsal if isinstance(rehearsal, Mapping) else {"ratio": rehearsal}
         values["rehearsal"] = build_config(Rehearsal, as_mapping, f"{where} rehearsal")
     if values.get("lora") is not None:
-        lora = dict(values["lora"])
-        for key in ("targets", "save"):
-            if isinstance(lora.get(key), list):
-                lora[key] = tuple(lora[key])
-        values["lora"] = build_config(LoraSpec, lora, f"{where} lora")
+        values["lora"] = build_config(LoraSpec, values["lora"], f"{where} lora")
     return build_config(TuneStage, values, where)
 
 
@@ -241,8 +320,6 @@ def _data(values: Any, where: str) -> Data:
         values = {"path": values}
     if not isinstance(values, Mapping) or "path" not in values:
         raise ConfigError(f"{where} names no path. Give {{path: ..., tasks: [...]}}.")
-    made = {**values, "path": Path(values["path"])}
-    if "tasks" in made:
-        tasks = made["tasks"]
-        made["tasks"] = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-    return build_config(Data, made, where)
+    tasks = values.get("tasks")
+    given = {**values, "tasks": [tasks]} if isinstance(tasks, str) else values
+    return build_config(Data, given, where)

@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = ["TASKS", "Sample", "SampleSource", "read_source"]
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +18,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from headsight.errors import AnnotationError, ConfigError
+from headsight.language.codec import parse
+from headsight.language.spec import CodecSpec
 from headsight.teach.head_questions import TASKS, HeadQuestions
 from headsight.teach.sample import Sample
 from headsight.train.labels import read_labels
@@ -70,23 +73,32 @@ def read_source(
 
 
 class Instructions:
-    """The lines of an instruct file, as they are."""
+    """The lines of an instruct file, as they are; blank ones are passed over."""
 
     def __init__(self, path: Path, *, limit: int | None = None) -> None:
-        lines = path.read_text("utf-8").splitlines()[:limit]
-        self._samples = [_instruction(path, n, line) for n, line in enumerate(lines, 1)]
+        lines = [(n, line) for n, line in enumerate(_lines(path), 1) if line.strip()]
+        self._samples = [_instruction(path, n, line) for n, line in lines[:limit]]
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def draw(self, index: int, rng: np.random.Generator | None) -> Sample:
-        """Line `index`, from 0."""
+        """Sample `index`, from 0."""
         return self._samples[index]
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnnotationError(
+            f"{path} cannot be read: {error}. Expected a text file in UTF-8, one JSON object a"
+            " line."
+        ) from error
+
+
 def _is_instruct(path: Path) -> bool:
-    with path.open(encoding="utf-8") as file:
-        first = file.readline()
+    first = next((line for line in _lines(path) if line.strip()), "")
     try:
         return "question" in json.loads(first)
     except (ValueError, TypeError):
@@ -103,9 +115,15 @@ def _instruction(path: Path, number: int, line: str) -> Sample:
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}, but must be one of {', '.join(KINDS)}")
         question, answer = str(record["question"]), str(record["answer"])
-        if not question.strip():
-            raise ValueError("the question is empty")
-        return Sample(image, question, answer, kind, float(record.get("weight", 1.0)))
+        for name, said in (("question", question), ("answer", answer)):
+            if not said.strip():
+                raise ValueError(f"the {name} is empty")
+        if kind != "text" and not parse(answer, CodecSpec(kind)).is_valid:
+            raise ValueError(f"the answer {answer!r} is none of the kind {kind!r}")
+        weight = float(record.get("weight", 1.0))
+        if not (math.isfinite(weight) and weight > 0):
+            raise ValueError(f"weight is {weight}, but must be positive")
+        return Sample(image, question, answer, kind, weight)
     except (ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise AnnotationError(

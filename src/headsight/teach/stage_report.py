@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from headsight.detections import Detections
 from headsight.errors import HeadsightError
@@ -21,10 +22,12 @@ from headsight.files import write_atomic
 from headsight.geometry.rotations import ypr_to_matrix
 from headsight.language.codec import parse
 from headsight.language.spec import CodecSpec
-from headsight.picture import open_picture
+from headsight.merging.engine import CHART
+from headsight.picture import Picture, open_picture
 from headsight.teach.curves import Curve, draw_curves
 from headsight.teach.lineage import Lineage
 from headsight.teach.plan import START, Data, Plan, TuneStage
+from headsight.teach.sample import Sample
 
 _EXAMPLES = 6
 _WIDTH = 320
@@ -44,7 +47,8 @@ def write_report(folder: Path, *, plan: Plan, stage: Any, lineage: Lineage) -> N
     What there is nothing of (a merge has no curves, a plan without skills no table) is left out.
     """
     number = [s.name for s in plan.stages].index(stage.name)
-    before, after = _skills(_before(plan, number)), _skills(folder / "after.json")
+    before = {name: _skills(_place(plan, name)) for name in plan.parents(number)}
+    after = _skills(folder / "after.json")
     curves = draw_curves(_curves(folder / "log.csv"))
     if curves:
         write_atomic(folder / "curves.svg", curves.encode())
@@ -57,6 +61,9 @@ def write_report(folder: Path, *, plan: Plan, stage: Any, lineage: Lineage) -> N
         lines += ["## Skills, before and after", "", *_markdown(table), ""]
     if curves:
         lines += ["## Curves", "", "![curves](curves.svg)", ""]
+    merged = folder / "model" / CHART
+    if merged.exists():
+        lines += ["## Merged units", "", f"![merged units](model/{CHART})", ""]
     for name, form in confusions.items():
         lines += [f"## Kinds of answers to {name}", "", *_markdown(_confusion(form)), ""]
     write_atomic(folder / "report.md", "\n".join(lines).encode())
@@ -67,6 +74,8 @@ def write_report(folder: Path, *, plan: Plan, stage: Any, lineage: Lineage) -> N
         body += ["<h2>Skills, before and after</h2>", _html(table)]
     if curves:
         body += ["<h2>Curves</h2>", curves]
+    if merged.exists():
+        body += ["<h2>Merged units</h2>", _embedded(merged.read_bytes(), "png")]
     for name, form in confusions.items():
         body += [f"<h2>Kinds of answers to {html.escape(name)}</h2>", _html(_confusion(form))]
     examples = _examples(plan, after)
@@ -76,9 +85,8 @@ def write_report(folder: Path, *, plan: Plan, stage: Any, lineage: Lineage) -> N
     write_atomic(folder / "report.html", page.encode())
 
 
-def _before(plan: Plan, number: int) -> Path:
-    """Where the probes of the parent are; of a merge those of its base."""
-    parent = plan.parents(number)[0]
+def _place(plan: Plan, parent: str) -> Path:
+    """Where the answers of a parent are."""
     return plan.output / ("start.json" if parent == START else f"{parent}/after.json")
 
 
@@ -94,6 +102,9 @@ def _facts(lineage: Lineage, stage: Any) -> list[str]:
     samples = told.pop("samples", None)
     if samples:
         facts.append(f"samples of an epoch: {samples['new']} new, {samples['old']} rehearsed")
+    learning = told.pop("learning", None)
+    if learning:
+        facts.append(f"weights that learned: {learning:,}")
     facts += [f"{name.replace('_', ' ')}: {value}" for name, value in told.items()]
     if isinstance(stage, TuneStage) and stage.lora is not None:
         lora = stage.lora
@@ -102,19 +113,18 @@ def _facts(lineage: Lineage, stage: Any) -> list[str]:
     return facts
 
 
-def _table(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of a table, its heading first: a skill and figure a row."""
+def _table(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Any]) -> list[list[str]]:
+    """Rows of a table, its heading first: a skill and figure a row, a column for every parent."""
     if not after:
         return []
-    rows = [["skill", "questions", "figure", "before", "after"]]
+    rows = [["skill", "questions", "figure", *(f"before: {name}" for name in before), "after"]]
     for name, skill in after.items():
-        old = before.get(name, {}).get("figures", {})
+        figures = skill["figures"]
+        old = [parent.get(name, {}).get("figures", {}) for parent in before.values()]
         for key, (heading, factor, form) in _SHOWN.items():
-            if key not in skill["figures"]:
-                continue
-            values = [_number(f.get(key), factor, form) for f in (old, skill["figures"])]
-            questions = f"{skill['figures']['questions']:.0f}"
-            rows.append([name, questions, heading, *values])
+            if key in figures:
+                values = [_number(each.get(key), factor, form) for each in (*old, figures)]
+                rows.append([name, f"{figures['questions']:.0f}", heading, *values])
     return rows
 
 
@@ -157,49 +167,50 @@ def _examples(plan: Plan, after: Mapping[str, Any]) -> list[str]:
 
 
 def _drawn(data: Data, texts: Mapping[int, str]) -> list[str]:
-    from headsight.teach.samples import read_source
-
-    source = read_source(
-        data.path, tasks=data.tasks, limit=data.limit, max_heads=data.max_heads,
-        min_pixels=data.min_pixels,
-    )  # fmt: skip
+    source = data.read()
     figures = []
     for index, text in texts.items():
         sample = source.draw(index, None)
-        try:
-            shown = _places(sample.picture, sample.question, text, sample.kind).draw()
-        except HeadsightError:
-            shown = open_picture(sample.picture).image
-        shown.thumbnail((_WIDTH, _WIDTH))
+        shown = _drawn_in(sample, text)
         buffer = io.BytesIO()
-        shown.convert("RGB").save(buffer, "JPEG", quality=85)
-        data_uri = base64.b64encode(buffer.getvalue()).decode()
+        shown.save(buffer, "JPEG", quality=85)
         figures.append(
-            f'<figure><img src="data:image/jpeg;base64,{data_uri}" alt="">'
+            f"<figure>{_embedded(buffer.getvalue(), 'jpeg')}"
             f"<figcaption>{html.escape(sample.question)}<br><b>{html.escape(text[:120])}</b>"
             f"<br>true: {html.escape(sample.answer[:120])}</figcaption></figure>"
         )
     return figures
 
 
-def _places(source: Path | bytes, question: str, text: str, kind: str) -> Detections:
-    """What an answer says of its picture; of a pose at the box that was asked about."""
-    picture = open_picture(source)
-    wh = picture.image_wh
-    asked = question[question.find("[[") :] if kind == "pose" else text
-    boxes = parse(asked, CodecSpec("boxes"), image_wh=wh).value
-    boxes = np.zeros((0, 4)) if boxes is None else np.asarray(boxes, np.float64)
-    number = len(boxes)
+def _drawn_in(sample: Sample, text: str) -> Image.Image:
+    """The picture, small, with what an answer says; of a pose at the box that was asked about."""
+    picture = open_picture(sample.picture)
+    small = picture.image.copy()
+    small.thumbnail((_WIDTH, _WIDTH))
+    wh = small.size
+    is_pose = sample.kind == "pose"
+    asked = sample.question[sample.question.find("[[") :] if is_pose else text
+    found = parse(asked, CodecSpec("boxes"), image_wh=wh).value
+    boxes = np.zeros((0, 4)) if found is None else np.asarray(found, np.float64)
     rotations = None
-    if kind == "pose":
-        rotations = np.full((number, 3, 3), np.nan)
+    if is_pose:
+        rotations = np.full((len(boxes), 3, 3), np.nan)
         pose = parse(text, CodecSpec("pose"))
-        if pose.is_valid and pose.value is not None and number:
+        if pose.is_valid and pose.value is not None and len(boxes):
             rotations[0] = ypr_to_matrix(np.asarray(pose.value, np.float64))
-    return Detections(
-        boxes, np.ones(number), np.zeros(number, np.int64), ("",), wh,
-        rotations=rotations, picture=picture,
-    )  # fmt: skip
+    try:
+        detections = Detections(
+            boxes, np.ones(len(boxes)), np.zeros(len(boxes), np.int64), ("",), wh,
+            rotations=rotations, picture=Picture(small),
+        )  # fmt: skip
+        return detections.draw(chips=False)
+    except HeadsightError:  # a box without area, say
+        return small
+
+
+def _embedded(image: bytes, form: str) -> str:
+    encoded = base64.b64encode(image).decode()
+    return f'<img src="data:image/{form};base64,{encoded}" alt="">'
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:

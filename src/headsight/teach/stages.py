@@ -10,32 +10,34 @@ from __future__ import annotations
 
 __all__ = ["run_plan"]
 
+import gc
 import json
 import logging
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-from safetensors import safe_open
 from torch import nn
 
 from headsight.attention.head_set import model_fingerprint
-from headsight.errors import CheckpointError, ConfigError, ResumeError, require
+from headsight.errors import ConfigError, ResumeError, require
 from headsight.files import write_atomic
-from headsight.models.base import AttentiveVLM, load_vlm
+from headsight.models.base import MODELS, NANO, AttentiveVLM, load_vlm
+from headsight.models.checkpoints import local_checkpoint
 from headsight.models.grounding.adapter import GroundingAdapter
-from headsight.teach.features import FeatureStore
-from headsight.teach.job import Mixture, TuneJob
+from headsight.teach.check import check_plan, refuse_faults
+from headsight.teach.features import FeatureStore, picture_hash
+from headsight.teach.job import TuneJob
 from headsight.teach.lineage import Lineage, manifest
 from headsight.teach.lora import attach, fold_
-from headsight.teach.loss import soft_number_loss
+from headsight.teach.loss import checkpoint_activations_, soft_number_loss
+from headsight.teach.merging import merge_stage
 from headsight.teach.plan import START, Data, MergeStage, Plan, TuneStage
 from headsight.teach.probing import Probe, ProbeResult, probe
-from headsight.teach.samples import SampleSource, read_source
 from headsight.teach.stage_report import write_report
+from headsight.teach.storing import load_average_, replace_folder, save_adapter, save_model
 from headsight.train.loop import on_cpus, run_stage
 from headsight.train.recipe import fingerprint
 
@@ -46,14 +48,16 @@ def run_plan(plan: Plan, *, quiet: bool = False, only: Sequence[str] = ()) -> Pa
     """Run every stage of `plan` (or those named in `only`); the last model's folder.
 
     Raises:
-        ConfigError: `only` names a stage that the plan does not have.
+        ConfigError: something is wrong with the plan or its data, all of it told before anything
+            is trained; or `only` names a stage that the plan does not have.
         ResumeError: a stage in the output folder was made with other settings or data.
-        AnnotationError: data that are missing or not in their format.
+        CheckpointError: a model that cannot be loaded or written, or a training that diverged.
     """
     if unknown := set(only) - {stage.name for stage in plan.stages}:
         raise ConfigError(
             f"No stage is called {sorted(unknown)}; the plan has {[s.name for s in plan.stages]}."
         )
+    refuse_faults(check_plan(plan, only=only)[1], plan.name)
     plan.output.mkdir(parents=True, exist_ok=True)
     probes = [Probe(name, _held_out(data)) for name, data in plan.skills.items()]
     run = _Run(plan, probes, quiet)
@@ -70,7 +74,10 @@ class _Run:
 
     def __init__(self, plan: Plan, probes: Sequence[Probe], quiet: bool) -> None:
         self._plan, self._probes, self._quiet = plan, probes, quiet
-        self._state: Any = require("accelerate").PartialState(cpu=on_cpus())
+        self._questions = {one.name: _content(one) for one in probes}
+        # processes wait for the first one's probes, which may take longer than a collective may
+        patience = timedelta(days=2)
+        self._state: Any = require("accelerate").PartialState(cpu=on_cpus(), timeout=patience)
         self._marks: dict[str, str] = {}
 
     def stage(self, number: int) -> Path:
@@ -86,23 +93,35 @@ class _Run:
                 f"{folder} was made with other settings, data or parents. Choose another output"
                 f" folder, or delete {folder} to run the stage anew."
             )
+        if self._state.is_main_process and START in parents:
+            self._probe(plan.output / "start.json", parents[START], lambda: self._load(START))
+        self._state.wait_for_everyone()
+        facts: dict[str, Any] = {} if done is None else dict(done.facts)
         if done is None:
             _LOG.info("stage=%s", stage.name)
-            kind = self._tune if isinstance(stage, TuneStage) else self._merge
-            facts = kind(cast(Any, stage), number, folder, mark)
-            if self._state.is_main_process:
+            if isinstance(stage, TuneStage):
+                facts = self._tune(stage, number, folder, mark)
+            elif self._state.is_main_process:
+                folder.mkdir(parents=True, exist_ok=True)
+                places = {name: self._folder(name) for name in stage.parents}
+                facts = merge_stage(stage, places, folder)
+            gc.collect()  # what was trained goes before it is loaded anew
+        keeps_adapter = isinstance(stage, TuneStage) and stage.then == "keep_adapter"
+        if self._state.is_main_process:
+            asked = not keeps_adapter and self._probe(
+                folder / "after.json", mark, lambda: self._load(stage.name)
+            )
+            if done is None or asked:
                 lineage = Lineage(stage.name, mark, parents, data, facts)
                 write_report(folder, plan=plan, stage=stage, lineage=lineage)
                 lineage.save(folder / "lineage.json")  # last: it says that the stage is done
         self._state.wait_for_everyone()
-        keeps_adapter = isinstance(stage, TuneStage) and stage.then == "keep_adapter"
         return folder / ("adapter" if keeps_adapter else "model")
 
     def _tune(self, stage: TuneStage, number: int, folder: Path, mark: str) -> dict[str, Any]:
-        plan = self._plan
-        [parent] = plan.parents(number)
-        vlm = self._load(parent)
-        self._probe_once(parent, vlm)
+        """Train, and write the adapter and the model."""
+        plan, state = self._plan, self._state
+        vlm = self._load(plan.parents(number)[0])
         model = vlm.model.train()
         model.requires_grad_(False)
         if stage.lora is not None:
@@ -110,20 +129,10 @@ class _Run:
         else:
             learner = _all_but_vision_(model)
         if stage.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-            model.enable_input_require_grads()
-        features = self._features(vlm)
-        old = [read_from(data) for data in stage.old]
-        weights = [data.weight for data in stage.old]
-        mixture = Mixture(
-            [read_from(data) for data in stage.data],
-            old,
-            stage.rehearsal,
-            old_weights=[w or 0.0 for w in weights] if any(weights) else None,
-            seed=plan.seed,
-        )
-        per_step = stage.batch_size * self._state.num_processes
-        steps = stage.steps or max(1, round(stage.epochs * mixture.epoch_length / per_step))
+            checkpoint_activations_(model)
+        mixture = stage.mixture(seed=plan.seed)
+        steps = stage.num_steps(mixture.epoch_length, state.num_processes)
+        features = None if _vision_learns(model) else self._features(vlm)
         job = TuneJob(
             vlm,
             learner,
@@ -137,36 +146,24 @@ class _Run:
             if stage.number_spread
             else None,
             held_out=[s for one in self._probes for s in one.samples[:64]],
-            rank_of=(self._state.process_index, self._state.num_processes),
+            rank_of=(state.process_index, state.num_processes),
         )
         config = stage.loop_config(steps)
-        checkpoint = run_stage(job, config, folder, fingerprint=mark, quiet=self._quiet)
+        # another number of processes makes other batches
+        own = mark if state.num_processes == 1 else fingerprint(mark, state.num_processes)
+        checkpoint = run_stage(job, config, folder, fingerprint=own, quiet=self._quiet)
         facts = {"steps": steps, "samples": mixture.counts(), "learning": _count(learner)}
-        if self._state.is_main_process:
-            _load_average_(job.module, checkpoint)
+        if state.is_main_process:
+            load_average_(job.module, checkpoint)
             if stage.lora is not None:
-                _replace_folder(folder / "adapter", lambda path: _save_adapter(learner, path))
-            self._probe(folder / "after.json", vlm, features)
-            if stage.then == "fold":
+                replace_folder(folder / "adapter", lambda path: save_adapter(learner, path))
+            if stage.then == "keep_adapter":
+                self._probe(folder / "after.json", mark, lambda: vlm, features)
+            else:
                 if stage.lora is not None:
                     fold_(learner)
-                _replace_folder(folder / "model", lambda path: _save_model(vlm, path))
-        self._state.wait_for_everyone()
+                replace_folder(folder / "model", lambda path: save_model(vlm, path))
         return facts
-
-    def _merge(self, stage: MergeStage, number: int, folder: Path, mark: str) -> dict[str, Any]:
-        from headsight.teach.merging import merge_stage
-
-        places = {name: self._folder(name) for name in stage.parents}
-        for parent in stage.parents:
-            self._probe_once(parent, None)
-        if self._state.is_main_process:
-            folder.mkdir(parents=True, exist_ok=True)
-            facts = merge_stage(stage, places, folder)
-            vlm = self._load_folder(str(folder / "model"))
-            self._probe(folder / "after.json", vlm, self._features(vlm))
-            return facts
-        return {}
 
     def _mark(self, name: str) -> str:
         """What identifies a parent: its settings, or for the first model its weights."""
@@ -184,58 +181,55 @@ class _Run:
         """The checkpoint of a parent, on the disk."""
         if name != START:
             return self._plan.output / name / "model"
-        from headsight.models.base import NANO
-
-        return NANO if self._plan.model == "nano" else Path(self._plan.model).expanduser()
+        return NANO if self._plan.model in MODELS else local_checkpoint(self._plan.model)
 
     def _load(self, name: str) -> AttentiveVLM:
         at = self._plan.model if name == START else str(self._plan.output / name / "model")
-        return self._load_folder(at)
-
-    def _load_folder(self, at: str) -> AttentiveVLM:
         vlm = load_vlm(at, device=str(self._state.device))
         if not isinstance(vlm, AttentiveVLM):
-            raise ConfigError(f"{at} is no model that can be taught: its weights are elsewhere.")
+            raise ConfigError(
+                f"{at} holds {type(vlm).__name__}, which is no language model that can be taught."
+                " Name a vision-language model's folder or hub id."
+            )
         return vlm
 
     def _features(self, vlm: AttentiveVLM) -> FeatureStore | None:
-        """The encoder's tokens, where it does not learn and can be asked apart."""
-        if not isinstance(vlm, GroundingAdapter) or _vision_learns(vlm.model):
+        """The encoder's tokens, where it can be asked apart; only if it does not learn."""
+        if not isinstance(vlm, GroundingAdapter):
             return None
         return FeatureStore(vlm, self._plan.features or self._plan.output / "features")
 
-    def _probe_once(self, name: str, vlm: AttentiveVLM | None) -> None:
-        """Ask the first model too, before anything is taught."""
-        path = self._plan.output / "start.json"
-        if name == START and not path.exists() and self._state.is_main_process:
-            vlm = vlm or self._load(START)
-            self._probe(path, vlm, self._features(vlm))
-        self._state.wait_for_everyone()
-
-    def _probe(self, path: Path, vlm: AttentiveVLM, features: FeatureStore | None) -> None:
+    def _probe(
+        self,
+        path: Path,
+        mark: str,
+        load: Callable[[], AttentiveVLM],
+        features: FeatureStore | None = None,
+    ) -> bool:
+        """Ask the model called `mark` all questions, unless `path` says that it was asked them."""
+        asked = fingerprint(mark, self._questions)
+        if path.exists() and json.loads(path.read_bytes()).get("asked") == asked:
+            return False
+        vlm = load()
+        features = features or self._features(vlm)
         results: list[ProbeResult] = []
         for one in self._probes:
             _LOG.info("probe=%s questions=%d", one.name, len(one.samples))
             results.append(probe(vlm, one, features))
-        written = {"schema": "headsight.probes/1", "skills": {r.name: r.to_dict() for r in results}}
+        skills = {result.name: result.to_dict() for result in results}
+        written = {"schema": "headsight.probes/1", "asked": asked, "skills": skills}
         write_atomic(path, json.dumps(written, indent=1).encode() + b"\n")
-
-
-def read_from(data: Data) -> SampleSource:
-    """The samples of one source of a plan."""
-    return read_source(
-        data.path,
-        tasks=data.tasks,
-        limit=data.limit,
-        jitter=data.jitter,
-        max_heads=data.max_heads,
-        min_pixels=data.min_pixels,
-    )
+        return True
 
 
 def _held_out(data: Data) -> tuple[Any, ...]:
-    source = read_from(data)
+    source = data.read()
     return tuple(source.draw(index, None) for index in range(len(source)))
+
+
+def _content(what: Probe) -> list[tuple[str, ...]]:
+    """What must be the same for answers to be compared."""
+    return [(s.question, s.answer, s.kind, picture_hash(s.picture)) for s in what.samples]
 
 
 def _files(stage: TuneStage | MergeStage) -> list[Path]:
@@ -266,42 +260,3 @@ def _vision_learns(model: nn.Module) -> bool:
 
 def _count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def _load_average_(module: nn.Module, checkpoint: Path) -> None:
-    """The averaged weights of a finished stage; without averaging these are the last ones."""
-    state = module.state_dict()
-    with safe_open(checkpoint, "pt") as file:
-        for name in file.keys():  # noqa: SIM118 - safe_open is no dict
-            if name.startswith("average/"):
-                state[name.removeprefix("average/")] = file.get_tensor(name)
-    module.load_state_dict(state)
-
-
-def _save_adapter(learner: Any, path: Path) -> None:
-    learner.save_pretrained(path)
-    (path / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
-
-
-def _save_model(vlm: AttentiveVLM, path: Path) -> None:
-    model = vlm.model.eval()
-    dtype = getattr(model.config, "dtype", None) or model.dtype
-    for name, value in model.state_dict().items():
-        if not torch.isfinite(value.to(dtype)).all():
-            raise CheckpointError(
-                f"{name} does not fit into {dtype} any more: the training has diverged. Lower the"
-                " learning rate and run the stage anew."
-            )
-    model.to(dtype)
-    model.save_pretrained(path)
-    vlm.processor.save_pretrained(path)  # type: ignore[attr-defined]
-
-
-def _replace_folder(path: Path, write: Any) -> None:
-    """`path` is written beside itself and renamed when it is whole."""
-    part = path.with_name(path.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    write(part)
-    shutil.rmtree(path, ignore_errors=True)
-    part.rename(path)

@@ -13,19 +13,19 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from headsight.errors import ConfigError, ResumeError, require
+from headsight.errors import CheckpointError, ConfigError, require
+from headsight.files import write_atomic
+from headsight.train.checkpoint import resume_, save_checkpoint
 from headsight.train.optimizers import build_optimizers
 
 __all__ = ["LoopConfig", "Parts", "StageJob", "averaged_weights", "on_cpus", "run_stage"]
@@ -98,8 +98,14 @@ class LoopConfig:
     """Batches prepared ahead."""
 
     def __post_init__(self) -> None:
-        if self.steps <= 0:
-            raise ConfigError(f"steps is {self.steps}, but must be positive.")
+        for name in ("steps", "clip_norm", "log_every", "save_every", "validate_every"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be positive.")
+        for name in ("warmup_steps", "weight_decay", "prefetch"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be 0 or more.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas are {self.betas}, but must be in [0, 1).")
         if not 0 <= self.average_decay < 1:
             raise ConfigError(f"average_decay is {self.average_decay}, but must be in [0, 1).")
 
@@ -114,6 +120,8 @@ def run_stage(
     Raises:
         ResumeError: the checkpoint in `folder` was made with other settings (`fingerprint`
             differs).
+        CheckpointError: the loss or its gradient is not finite any more (the last checkpoint is
+            whole), or a checkpoint cannot be written (the one before stays).
     """
     precision = "bf16" if config.bf16 else "no"
     accelerator = require("accelerate").Accelerator(mixed_precision=precision, cpu=on_cpus())
@@ -125,7 +133,7 @@ def run_stage(
     optimizers = build_optimizers(groups, weight_decay=config.weight_decay, betas=config.betas)
     peaks = [[group["lr"] for group in o.param_groups] for o in optimizers]
     average = {k: v.clone() for k, v in _state(job.module, config).items()}
-    start = _resume_(checkpoint, job.module, optimizers, average, fingerprint)
+    start = resume_(checkpoint, job.module, optimizers, average, fingerprint)
     module = accelerator.prepare(job.module)
     optimizers = [accelerator.prepare(o) for o in optimizers]
     with (
@@ -141,13 +149,18 @@ def run_stage(
                     group["lr"] = peak * share
             batch = ahead.take(step)
             figures: dict[str, float] = {}
-            for part in batch if isinstance(batch, Parts) else (batch,):
-                with accelerator.autocast():
-                    loss, told = job.loss(part, module)
-                accelerator.backward(loss)
+            parts = batch if isinstance(batch, Parts) else (batch,)
+            for number, part in enumerate(parts, 1):
+                # processes meet once a step, as one of them may have more parts than another
+                alone = nullcontext() if number == len(parts) else accelerator.no_sync(module)
+                with alone:
+                    with accelerator.autocast():
+                        loss, told = job.loss(part, module)
+                    accelerator.backward(loss)
                 for key, value in {"loss": float(loss.detach()), **told}.items():
                     figures[key] = figures.get(key, 0.0) + value
-            accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
+            norm = accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
+            _refuse_divergence(step + 1, figures["loss"], float(norm))
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -167,7 +180,7 @@ def run_stage(
                 report(done, held_out)
             if is_main and (done % config.save_every == 0 or done == config.steps):
                 kept = _state(job.module, config)
-                _save(checkpoint, kept, optimizers, average, done, fingerprint)
+                save_checkpoint(checkpoint, kept, optimizers, average, done, fingerprint)
     accelerator.wait_for_everyone()
     return checkpoint
 
@@ -190,6 +203,16 @@ def averaged_weights(module: nn.Module, average: Mapping[str, Tensor]) -> Iterat
     finally:
         module.load_state_dict({**state, **kept})
         module.train(was_training)
+
+
+def _refuse_divergence(step: int, loss: float, norm: float) -> None:
+    """Stop before a step that would spoil the weights, and with them the next checkpoint."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise CheckpointError(
+            f"Step {step}: the loss is {loss:g} and the norm of its gradient {norm:g}, so the"
+            " training has diverged or began with weights that are not finite. Check the model it"
+            " starts from, or lower the learning rate and start anew in another output folder."
+        )
 
 
 def _schedule(step: int, config: LoopConfig) -> float:
@@ -216,62 +239,6 @@ def _average_(average: dict[str, Tensor], state: Mapping[str, Tensor], decay: fl
             average[key].lerp_(value, 1 - decay)
         else:
             average[key].copy_(value)
-
-
-def _save(
-    path: Path,
-    state: Mapping[str, Tensor],
-    optimizers: Sequence[torch.optim.Optimizer],
-    average: Mapping[str, Tensor],
-    step: int,
-    fingerprint: str,
-) -> None:
-    tensors = {f"weight/{k}": v.contiguous() for k, v in state.items()}
-    tensors |= {f"average/{k}": v.contiguous() for k, v in average.items()}
-    for number, optimizer in enumerate(optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                name = f"optimizer/{number}/{index}/{key}"
-                tensors[name] = torch.as_tensor(value).contiguous()
-    tensors = {k: v.clone() for k, v in tensors.items()}  # tied weights would share memory
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"step": str(step), "fingerprint": fingerprint})
-    part.replace(path)
-
-
-def _resume_(
-    path: Path,
-    module: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    average: dict[str, Tensor],
-    fingerprint: str,
-) -> int:
-    """Load `path` into everything and return the number of finished steps; 0 without a file."""
-    if not path.exists():
-        return 0
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("fingerprint") != fingerprint:
-            raise ResumeError(
-                f"{path} was made with other settings ({metadata.get('fingerprint')}, now"
-                f" {fingerprint}). Use the old recipe, or choose a new output folder."
-            )
-        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
-        weights = {}
-        for name in file.keys():  # noqa: SIM118 - safe_open is no dict
-            kind, _, rest = name.partition("/")
-            tensor = file.get_tensor(name)
-            if kind == "weight":
-                weights[rest] = tensor
-            elif kind == "average":
-                average[rest].copy_(tensor)
-            else:
-                number, index, key = rest.split("/", 2)
-                states[int(number)].setdefault(int(index), {})[key] = tensor
-    module.load_state_dict({**module.state_dict(), **weights})
-    for optimizer, state in zip(optimizers, states, strict=True):
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return int(metadata["step"])
 
 
 class _Ahead:
@@ -308,14 +275,12 @@ class _Log:
         if folder is None:
             return
         path = folder / "log.csv"
-        rows = []
+        lines = ["step,seconds,name,value"]
         if start and path.exists():  # drop what a killed run logged after its last checkpoint
-            with path.open(newline="") as file:
-                rows = [r for r in csv.reader(file) if r and r[0].isdigit() and int(r[0]) <= start]
-        self._file = path.open("w", newline="")
-        self._csv = csv.writer(self._file)
-        self._csv.writerow(["step", "seconds", "name", "value"])
-        self._csv.writerows(rows)
+            lines += [line for line in path.read_text().splitlines() if _is_kept(line, start)]
+        write_atomic(path, "".join(f"{line}\n" for line in lines).encode())
+        self._file = path.open("a", newline="")
+        self._csv = csv.writer(self._file, lineterminator="\n")
         self._began = time.monotonic()
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -342,6 +307,12 @@ class _Log:
             self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def _is_kept(line: str, last: int) -> bool:
+    """True of whole lines of the log about steps up to `last`."""
+    step, *rest = line.split(",")
+    return step.isdigit() and int(step) <= last and len(rest) == 3
 
 
 @contextmanager

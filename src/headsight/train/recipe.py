@@ -8,10 +8,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from headsight.errors import ConfigError, require
 from headsight.train.loop import LoopConfig
@@ -125,9 +128,6 @@ def read_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Re
         _stage(stage, f"{path} stage {number}")
         for number, stage in enumerate(values.get("stages", ()), 1)
     )
-    for key in ("output", "validation"):
-        if key in values:
-            values[key] = Path(values[key])
     return build_config(Recipe, values, str(path))
 
 
@@ -153,37 +153,84 @@ def fingerprint(*settings: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _source(values: Mapping[str, Any], where: str) -> Source:
-    kinds = {"labels": Path, "zoom_range": tuple}
-    read = {k: kinds[k](v) if k in kinds and v is not None else v for k, v in values.items()}
-    return build_config(Source, read, where)
-
-
 def _stage(values: Mapping[str, Any], where: str) -> Stage:
     values = dict(values)
-    sources = tuple(_source(s, f"{where} source") for s in values.get("sources", ()))
+    sources = tuple(build_config(Source, s, f"{where} source") for s in values.get("sources", ()))
     loop = build_config(LoopConfig, values.get("loop", {}), f"{where} loop")
-    if values.get("starts_from") is not None:
-        values["starts_from"] = tuple(values["starts_from"])
     return build_config(Stage, {**values, "sources": sources, "loop": loop}, where)
 
 
 _T = TypeVar("_T")
 
 
-def build_config(kind: type[_T], values: Mapping[str, Any], where: str) -> _T:
-    """`kind` made of `values`.
+def build_config(kind: type[_T], values: Any, where: str) -> _T:
+    """`kind` made of `values`; lists become tuples and texts paths where its fields are such.
 
     Raises:
-        ConfigError: an unknown key (the nearest known one is named), or one that is missing.
+        ConfigError: an unknown key (the nearest known one is named), one that is missing, or a
+            value of another type than its field's.
     """
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} is {values!r}, but must be a mapping of settings.")
+    types = {f.name: f.type for f in fields(kind)}  # type: ignore[arg-type]
     for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
+        if key not in types:
+            near = difflib.get_close_matches(str(key), types, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(types)}."
             raise ConfigError(f"{where}: unknown key '{key}'. {hint}")
+    hints = get_type_hints(kind)
+    read = {}
+    for key, value in values.items():
+        try:
+            read[key] = _as(value, hints[key])
+        except TypeError as error:
+            wanted = str(types[key])
+            for name, words in _IN_WORDS:
+                wanted = wanted.replace(name, words)
+            is_number = isinstance(value, str) and re.fullmatch(r"[-+\d.]+(e[-+]?\d+)?", value)
+            hint = " Write it without quotes, and 1e-4 as 1.0e-4." if is_number else ""
+            raise ConfigError(
+                f"{where}: {key} is {value!r}, but must be {wanted}.{hint}"
+            ) from error
     try:
-        return kind(**values)
+        return kind(**read)
     except TypeError as error:
-        raise ConfigError(f"{where}: {error}. Known keys: {', '.join(known)}.") from error
+        raise ConfigError(f"{where}: {error}. Known keys: {', '.join(types)}.") from error
+
+
+_IN_WORDS = (
+    ("Mapping[str, Any]", "a mapping of settings"),
+    ("int | float", "a number"),
+    ("float", "a number"),
+    ("int", "a whole number"),
+    ("bool", "true or false"),
+    ("str", "text"),
+    ("Path", "a path"),
+    ("None", "null"),
+    (" | ", " or "),
+)
+"""How types of fields are told to the writer of a recipe; replaced in this order."""
+
+
+def _as(value: Any, hint: Any) -> Any:
+    """`value` as a field of the type `hint` takes it; a TypeError where it is something else."""
+    if hint is Any:
+        return value
+    kind, kinds = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        for one in kinds:
+            with suppress(TypeError):
+                return _as(value, one)
+        raise TypeError
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is tuple and isinstance(value, list | tuple):
+        wanted = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
+        if len(wanted) != len(value):
+            raise TypeError
+        return tuple(_as(v, w) for v, w in zip(value, wanted, strict=True))
+    if isinstance(value, bool) and kind is not bool:
+        raise TypeError
+    if not isinstance(value, int | float if kind is float else kind):
+        raise TypeError
+    return value

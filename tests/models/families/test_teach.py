@@ -14,7 +14,7 @@ from headsight.models.transformers_vlm import TransformersVLM
 from headsight.picture import Picture
 from headsight.teach.answering import answer_samples
 from headsight.teach.lora import LoraSpec, attach
-from headsight.teach.loss import AnswerModel
+from headsight.teach.loss import AnswerModel, checkpoint_activations_
 from headsight.teach.sample import Sample
 from headsight.teach.tokens import collate, encode_sample
 
@@ -65,3 +65,29 @@ def test_it_can_be_taught(tiny: Tiny, case: str, samples: list[Sample]) -> None:
     assert losses[-1] < losses[0]
     replies = answer_samples(vlm, samples, max_new_tokens=3)
     assert [reply.prompt for reply in replies] == [s.question for s in samples]
+
+
+def test_checkpointed_layers_have_the_same_gradients(
+    tiny: Tiny, case: str, samples: list[Sample]
+) -> None:
+    if tiny.model.config.is_encoder_decoder:
+        return
+
+    def gradients(*, is_checkpointed: bool) -> dict[str, torch.Tensor]:
+        vlm = TransformersVLM(copy.deepcopy(tiny.model), tiny.processor, name=case)
+        [batch] = collate([encode_sample(vlm, samples[0])], pad_id=0)
+        vlm.model.train().requires_grad_(False)
+        learner = attach(vlm.model, LoraSpec(r=2, targets="attention"))
+        if is_checkpointed:
+            checkpoint_activations_(vlm.model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # of dropout, where the model has any
+            AnswerModel(learner)(batch).backward()
+        named = learner.named_parameters()
+        return {name: p.grad for name, p in named if p.grad is not None}
+
+    plain, checkpointed = (gradients(is_checkpointed=flag) for flag in (False, True))
+    assert plain
+    assert plain.keys() == checkpointed.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-4, atol=1e-6)
