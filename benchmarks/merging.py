@@ -4,7 +4,9 @@ Three model folders of random bf16 weights (0.59 GB each, the shape of a LLaMA) 
 temporary folder. Each job runs in a process of its own, ours and mergekit's alternating, on one
 thread; CPU seconds of the process tree and its peak anonymous memory (RssAnon, looked at every
 10 ms) are medians. Each result of mergekit and of ours is compared with the exact one in float64 on
-three tensors (but DARE's, which are drawn): ours must not be further away.
+three tensors (but DARE's, which are drawn): ours must not be further away. On small float32 models
+with float32 results both must give the same bits (task arithmetic, TIES, passthrough) or the same
+numbers but for rounding (linear, SLERP).
 
 mergekit chooses no layers: the row layer-cosine stands beside its linear merge of the same two
 models, and the row passthrough copies one model, which is what choosing layers comes down to.
@@ -84,6 +86,8 @@ def main() -> int:
     options = _options()
     peer = os.environ.get("HEADSIGHT_MERGEKIT")
     shape = Shape(options.hidden, options.layers)
+    alike = parity(peer) if peer else {}
+    print("parity in float32:", alike)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         sizes = [make_model(folder / m, shape, seed=i, step=STEPS[m]) for i, m in enumerate(MODELS)]
@@ -97,6 +101,7 @@ def main() -> int:
             "merging",
             {
                 "rows": rows,
+                "parity": alike,
                 "model_bytes": sizes[0],
                 "repeats": options.repeats,
                 "threads": 1,
@@ -133,6 +138,31 @@ def measure(folder: Path, row: str, peer: str | None, repeats: int) -> dict[str,
     return found | {"time_target": ROWS[row]["time"], "memory_target": ROWS[row]["memory"]}
 
 
+def parity(peer: str) -> dict[str, float]:
+    """The largest difference to mergekit of each row on small float32 models; 0: the same bits."""
+    from safetensors.numpy import save_file
+
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder, shape = Path(name), Shape(64, 2, words=300)
+        for index, model in enumerate(MODELS):
+            random = np.random.default_rng(index)
+            make_model(folder / model, shape, seed=0)
+            tensors = {n: random.standard_normal(s, np.float32) for n, s in shape.tensors()}
+            save_file(tensors, folder / model / "model.safetensors", {"format": "pt"})
+        for row in ("linear", "task-arithmetic", "ties", "slerp", "passthrough"):
+            run_measured([*ours(folder, row), "--overwrite"])
+            run_measured(theirs(folder, row, peer, dtype="float32"))
+            pair = [open_checkpoint(folder / who).tensors for who in ("ours", "peer")]
+            found[row] = max(
+                float(np.abs(widen(t.read(), t.dtype) - widen(pair[1][n].read(), "F32")).max())
+                for n, t in pair[0].items()
+            )
+            if found[row] > (0 if row in ("task-arithmetic", "ties", "passthrough") else 1e-6):
+                raise SystemExit(f"{row} differs from mergekit's by {found[row]:.1e}.")
+    return found
+
+
 def ours(folder: Path, row: str) -> list[str]:
     """The command of ours."""
     experts = MODELS[1 : ROWS[row]["models"]]
@@ -141,7 +171,7 @@ def ours(folder: Path, row: str) -> list[str]:
     return [sys.executable, "-m", "headsight", *map(str, words), *ROWS[row]["ours"]]
 
 
-def theirs(folder: Path, row: str, python: str) -> list[str]:
+def theirs(folder: Path, row: str, python: str, dtype: str = "bfloat16") -> list[str]:
     """The command of mergekit, whose file is written."""
     used = MODELS[: ROWS[row]["models"]]
     method = {"layer-cosine": "linear"}.get(row, row).replace("-", "_")
@@ -158,7 +188,7 @@ def theirs(folder: Path, row: str, python: str) -> list[str]:
     config: dict[str, Any] = {
         "merge_method": method,
         "models": [{"model": str(folder / n), "parameters": p} for n, p in own.items()],
-        "dtype": "bfloat16",
+        "dtype": dtype,
     }
     if method not in ("linear", "passthrough"):
         config["base_model"] = str(folder / "base")

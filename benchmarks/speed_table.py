@@ -30,6 +30,52 @@ def speed_table(folder: Path) -> str:
     return "\n".join([*lines, "", load, ""])
 
 
+def _merging(result: Result) -> list[Row]:
+    rows = []
+    for name, row in result["rows"].items():
+        if "peer" not in row:
+            continue
+        against = "'s linear (it chooses no layers)" if name == "layer-cosine" else ""
+        targets = [
+            f"{what} <= {row[f'{what}_target']:.3g}x"
+            for what in ("time", "memory")
+            if row[f"{what}_target"] is not None
+        ]
+        rows.append(
+            (
+                f"merging models of {result['model_bytes'] / 1e9:.2f} GB, {name}: against mergekit"
+                f" {result['mergekit']}{against}, CPU s and anonymous memory",
+                f"{row['ours']['cpu_s']:.2f} s to {row['peer']['cpu_s']:.2f} s"
+                f" ({row['time_ratio']:.2f}x, {row['time_low']:.2f} to {row['time_high']:.2f});"
+                f" {row['ours']['anon_mb']:.0f} MB to {row['peer']['anon_mb']:.0f} MB"
+                f" ({row['memory_ratio']:.2f}x)",
+                ", ".join(targets) or "-",
+            )
+        )
+    return rows
+
+
+def _lora_fold(result: Result) -> list[Row]:
+    ours, peer = result["ours"], result["peer"]
+    rows = [
+        (
+            f"folding LoRA into {result['model_bytes'] / 1e9:.2f} GB: against peft"
+            " merge_and_unload and save",
+            f"{ours['cpu_s']:.2f} s to {peer['cpu_s']:.2f} s ({result['time_ratio']:.2f}x);"
+            f" {ours['anon_mb']:.0f} MB to {peer['anon_mb']:.0f} MB"
+            f" ({result['memory_ratio']:.3f}x)",
+            f"time <= {result['time_target']:.0f}x, memory <= {result['memory_target']:.2f}x",
+        )
+    ]
+    if result["bound"]:
+        sizes = ", ".join(
+            f"{row['model_bytes'] / 1e9:.1f} GB: {row['anon_mb']:.0f} MB" for row in result["bound"]
+        )
+        target = f"< {result['bound_target_mb']:.0f} MB"
+        rows.append(("its memory at the width of CogVLM, by size of the model", sizes, target))
+    return rows
+
+
 def _main_job(result: Result) -> list[Row]:
     memory = result["memory_mb"]
     return [
@@ -174,4 +220,6 @@ _ROWS: dict[str, Callable[[Result], list[Row]]] = {
     "scenes_rate": _scenes_rate,
     "depthwise": _depthwise,
     "teaching_step": _teaching,
+    "merging": _merging,
+    "lora_fold": _lora_fold,
 }

@@ -105,6 +105,7 @@ MAY_NOT_IMPORT = {
     "tasks": ("train", "eval", "cli", "app", "grounder"),
     "eval": ("models", "tasks", "train", "cli", "app", "grounder"),
     "data": ("models", "tasks", "train", "cli", "app", "grounder"),
+    "merging": ("models", "tasks", "train", "eval", "data", "cli", "app", "grounder"),
     "train": ("cli", "app"),
     "grounder": ("train", "eval", "cli", "app"),
 }
@@ -124,7 +125,7 @@ HEAVY = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetenso
 NEEDS_TORCH = "headsight.language.logits"  # a transformers LogitsProcessor, imported when asked for
 
 
-@pytest.mark.parametrize("area", ["geometry", "eval", "data", "language"])
+@pytest.mark.parametrize("area", ["geometry", "eval", "data", "language", "merging"])
 def test_heavy_packages_are_imported_late(area: str) -> None:
     for name in in_area(area):
         assert NEEDS_TORCH not in ours(name, lazy=False)

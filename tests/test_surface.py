@@ -15,11 +15,13 @@ from types import ModuleType
 import pytest
 
 import headsight.attention
+import headsight.merging
 from headsight.cli.main import COMMANDS
 from headsight.detections import Detections
 from headsight.grounder import Grounder
 from headsight.picture import Picture
 
+PACKAGES = (headsight, headsight.attention, headsight.merging)
 LIST = Path(__file__).with_name("surface.txt")
 ASKING = ("heads", "pose", "ground", "doctor")
 """Commands whose options are listed too."""
@@ -27,7 +29,7 @@ ASKING = ("heads", "pose", "ground", "doctor")
 
 def surface() -> list[str]:
     """Every public name, one a line."""
-    lines = [f"{p.__name__}.{name}" for p in (headsight, headsight.attention) for name in p.__all__]
+    lines = [f"{p.__name__}.{name}" for p in PACKAGES for name in p.__all__]
     for holder in (Detections, Grounder, Picture):
         names = {*vars(holder), *getattr(holder, "__dataclass_fields__", ())}
         lines += [f"{holder.__name__}.{name}" for name in names if not name.startswith("_")]
@@ -44,7 +46,7 @@ def test_the_surface_is_the_checked_in_list() -> None:
     assert surface() == LIST.read_text("utf-8").splitlines()
 
 
-@pytest.mark.parametrize("package", [headsight, headsight.attention], ids=lambda p: p.__name__)
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
 def test_every_public_name_is_there(package: ModuleType) -> None:
     for name in package.__all__:
         assert getattr(package, name) is not None
@@ -63,7 +65,7 @@ def test_names_of_the_attention_package_are_their_files_own() -> None:
         assert getattr(headsight.attention, name) is getattr(module, name)
 
 
-@pytest.mark.parametrize("package", ["headsight", "headsight.attention"])
+@pytest.mark.parametrize("package", ["headsight", "headsight.attention", "headsight.merging"])
 def test_import_loads_nothing_heavy(package: str) -> None:
     code = (
         f"import sys, {package};"

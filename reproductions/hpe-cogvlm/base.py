@@ -2,8 +2,9 @@
 
 Its encoder is nano's, frozen, whose tokens are kept from telling the pose that the encoder reads
 (`tells_pose=False`): of how a head is turned there are only features, as in a CLIP encoder. The
-decoder starts from nothing and learns head boxes and hard hats, first from imagined readings, then
-from pictures. It never sees a pose question.
+decoder starts from nothing and learns head boxes, hard hats, and to tell the colour of the clothes
+at a box (CogVLM can describe what is in a box too), first from imagined readings, then from
+pictures. It never sees a pose question.
 
     python reproductions/hpe-cogvlm/base.py --scenes runs/hpe/scenes --out runs/hpe/base
 """
@@ -16,8 +17,11 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from headsight.language.codec import encode
+from headsight.language.spec import CodecSpec
 from headsight.models.base import NANO
 from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.headgrid import COLORS
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.tokenizer import build_tokenizer
@@ -26,14 +30,18 @@ from headsight.train.labels import read_labels
 from headsight.train.language import LanguageJob, LanguageOptions
 from headsight.train.loop import LoopConfig, run_stage
 from headsight.train.pictures import Augmentation
+from headsight.train.questions import Question
 from headsight.train.recipe import fingerprint
 from headsight.train.seeding import seed_numbers_
 
+BOXES = CodecSpec("boxes")
 STAGES = {
     "imagined": (900, LanguageOptions(imagined=1.0, ramp_steps=150, poses=0, refers=0)),
     "pictures": (500, LanguageOptions(imagined=0.3, poses=0, refers=0)),
 }
 BATCH, RATE = 16, 2e-3
+COLOUR = "What color are the clothes of the person in the box {box}?"
+MOST_COLOURS = 4
 
 
 def main() -> None:
@@ -56,7 +64,7 @@ def make_base(labels: list[Path], out: Path, *, steps: int | None = None) -> Pat
     side = model.config.vision_config["image_size"]
     work = out.with_name(out.name + "_training")
     for number, (name, (usual, options)) in enumerate(STAGES.items()):
-        job = LanguageJob(
+        job = BaseJob(
             model,
             tokenizer,
             [(pictures, 1.0, Augmentation(image_size=side, zoom_range=(0.6, 2.0)))],
@@ -79,6 +87,27 @@ def make_base(labels: list[Path], out: Path, *, steps: int | None = None) -> Pat
     GroundingProcessor.for_model(model.config, tokenizer).save_pretrained(part)
     part.rename(out)
     return out
+
+
+class BaseJob(LanguageJob):
+    """Asks for colours at boxes besides."""
+
+    def __init__(self, *arguments, **settings) -> None:
+        super().__init__(*arguments, **settings)
+        for color in COLORS:
+            self._is_sayable[self._tokenizer.encode(f" {color}", add_special_tokens=False)] = True
+
+    def _ask(self, subjects, rng, *, is_complete):
+        asked = super()._ask(subjects, rng, is_complete=is_complete)
+        known = [s for s in subjects if s.attributes.get("clothes_color") in COLORS]
+        for index in rng.permutation(len(known))[:MOST_COLOURS]:
+            box = known[index].box
+            side = (box[2:] - box[:2]).repeat(2)[[0, 2, 1, 3]]
+            shown = (box + rng.uniform(-0.05, 0.05, 4) * side).clip(0, 1)
+            prompt = COLOUR.replace("{box}", encode(shown[None], BOXES, image_wh=(1, 1)))
+            answer = f" {known[index].attributes['clothes_color']}"
+            asked.append(Question(prompt, answer, "text"))
+        return asked
 
 
 def blank_model(tokenizer) -> GroundingVLM:

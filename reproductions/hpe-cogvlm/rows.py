@@ -112,6 +112,6 @@ def _skills(data: Mapping[str, Path], limit: int | None) -> dict[str, Any]:
             continue
         own = {"path": str(data[name]), **({"limit": limit} if limit else {})}
         if name in ("probe", "other"):
-            skills[f"boxes {name}"] = {**own, "tasks": ["boxes"], "min_pixels": 14}
+            skills[f"boxes {name}"] = {**own, "tasks": ["boxes"]}
         skills[f"pose {name}"] = {**own, "tasks": ["pose"], "min_pixels": 14}
     return skills

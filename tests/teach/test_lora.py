@@ -47,11 +47,13 @@ def test_presets_and_patterns(vlm: Any) -> None:
     assert all("vision.encoder" not in name for name in decoder)
     assert "lm_head" not in every
     own = target_modules(model, LoraSpec(targets=(r"layers\.1\..*down_proj",)))
+    both = target_modules(model, LoraSpec(targets=("attention", r"vision\.linear_proj")))
+    assert set(both) == {*attention, "model.vision.linear_proj"}
     assert own == [n for n in decoder if n.startswith("model.layers.1.") and "down_proj" in n]
 
 
 def test_targets_that_fit_nothing_are_told_with_names(vlm: Any) -> None:
-    with pytest.raises(ConfigError, match="fit no linear module") as caught:
+    with pytest.raises(ConfigError, match="fits no linear module") as caught:
         target_modules(vlm.model, LoraSpec(targets="cogvlm-official-2"))
     assert "cogvlm-official" in str(caught.value)
     assert "model.layers.0" in str(caught.value)

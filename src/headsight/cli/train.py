@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headsight.errors import InputError
+
+if TYPE_CHECKING:
+    from headsight.train.recipe import Recipe
 
 __all__ = ["train"]
 
@@ -60,13 +63,7 @@ def train(
         return
     plan = read_recipe(recipe, overrides={"output": output})
     if dry_run:
-        typer.echo(f"{plan.name}: {len(plan.stages)} stages to {plan.output}")
-        for part in plan.stages:
-            pictures = part.loop.steps * part.batch_size
-            typer.echo(f"  {part.name}: {part.kind}, {part.loop.steps} steps, {pictures} pictures")
-            for source in part.sources:
-                state = "found" if source.labels.exists() else "MISSING"
-                typer.echo(f"    {source.share:g} x {source.labels} ({state})")
+        _tell_plan(plan)
         return
     import torch
 
@@ -81,6 +78,25 @@ def train(
         export_model(plan, checkpoint, export)
         checkpoint = export
     typer.echo(str(checkpoint))
+
+
+def _tell_plan(plan: Recipe) -> None:
+    """What a recipe that trains from nothing would do.
+
+    Raises:
+        ConfigError: options that a stage does not have.
+    """
+    typer.echo(f"{plan.name}: {len(plan.stages)} stages to {plan.output}")
+    for part in plan.stages:
+        pictures = part.loop.steps * part.batch_size
+        typer.echo(f"  {part.name}: {part.kind}, {part.loop.steps} steps, {pictures} pictures")
+        for source in part.sources:
+            state = "found" if source.labels.exists() else "MISSING"
+            typer.echo(f"    {source.share:g} x {source.labels} ({state})")
+        if part.kind == "crop_regressor":
+            from headsight.train.crop_regressor import build_regressor
+
+            build_regressor(part)
 
 
 def _teach(

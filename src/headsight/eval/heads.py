@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from headsight.data.heads import HeadSample
 from headsight.detections import Detections
 from headsight.eval.average_precision import PictureMatch, average_precision, match_picture
-from headsight.eval.headpose_metrics import headpose_metrics
+from headsight.eval.headpose_metrics import angle_errors_deg, headpose_metrics
 from headsight.geometry.boxes import box_area
+from headsight.geometry.rotations import geodesic_deg, matrix_to_ypr
 
 __all__ = ["SIZES", "Judged", "judge", "summarise"]
 
@@ -99,8 +100,9 @@ def summarise(judged: Sequence[Judged], *, resamples: int = 1000, seed: int = 0)
     result["answers"] = _answers(judged)
     if resamples and judged:
         rng = np.random.default_rng(seed)
+        errors = [_pose_errors(one) for one in judged]
         drawn = [
-            _figures([judged[i] for i in rng.integers(0, len(judged), len(judged))])
+            _chief_figures(judged, errors, rng.integers(0, len(judged), len(judged)))
             for _ in range(resamples)
         ]
         result["interval"] = {
@@ -109,6 +111,33 @@ def summarise(judged: Sequence[Judged], *, resamples: int = 1000, seed: int = 0)
             if np.isfinite(result[name])
         }
     return result
+
+
+def _pose_errors(judged: Judged) -> Float[Array, "n 2"]:
+    """Mean angle error and geodesic error, degrees, of every head whose pose was read."""
+    truth, read = judged.true_rotations, judged.read_rotations
+    is_read = np.isfinite(truth).all((1, 2)) & np.isfinite(read).all((1, 2))
+    angles = [matrix_to_ypr(rotations[is_read])[0] for rotations in (read, truth)]
+    mean = np.asarray(angle_errors_deg(*angles)).mean(-1)
+    return np.stack([mean, np.asarray(geodesic_deg(read[is_read], truth[is_read]))], 1)
+
+
+def _chief_figures(
+    judged: Sequence[Judged],
+    errors: Sequence[Float[Array, "_ 2"]],
+    chosen: Int[NDArray[np.int64], " pictures"],
+) -> dict[str, float]:
+    """The figures that have intervals, of a resample; what is needed of poses is known."""
+    parts = [judged[i] for i in chosen]
+    heads = sum(len(one.is_found) for one in parts)
+    found = sum(int(one.is_found.sum()) for one in parts)
+    table = np.concatenate([errors[i] for i in chosen])
+    return {
+        "ap50": average_precision([one.match for one in parts]),
+        "recall": found / heads if heads else float("nan"),
+        "mae": float(table[:, 0].mean()) if len(table) else float("nan"),
+        "geodesic_median": float(np.median(table[:, 1])) if len(table) else float("nan"),
+    }
 
 
 def _figures(judged: Sequence[Judged]) -> dict[str, float]:
@@ -143,8 +172,6 @@ def _pose_figures(judged: Sequence[Judged]) -> dict[str, float]:
         "over_90",
     )
     result = {name: full[name] for name in names}
-    from headsight.geometry.rotations import matrix_to_ypr
-
     yaw = np.abs(np.asarray(matrix_to_ypr(truth)[0])[:, 0])
     narrow = headpose_metrics(
         read[is_read & (yaw < NARROW_DEG)], truth[is_read & (yaw < NARROW_DEG)]

@@ -64,7 +64,7 @@ def _span(cosines: Sequence[float], threshold: float | None) -> tuple[float, flo
     if threshold is not None and -1 <= threshold <= 1 and low - 3 * reach <= threshold:
         low, high = min(low, threshold), max(high, threshold)
     reach = max(high - low, 1e-7)
-    return max(low - 0.05 * reach, -1.0), high + 0.05 * reach
+    return max(low - 0.05 * reach, -1.0), min(high + 0.05 * reach, 1.0)
 
 
 def _height(cosine: float, low: float, high: float) -> float:
@@ -91,7 +91,9 @@ def _axes(pen: ImageDraw.ImageDraw, low: float, high: float) -> None:
         pen.line([(x0, y), (x1, y)], _LIGHT, 1)
         pen.text((x0 - 8, y), f"{value:.{digits}f}", _INK, _font(14), anchor="rm")
     pen.line([(x0, y0), (x0, y1), (x1, y1)], _GREY, 2)
-    pen.text(((x0 + x1) / 2, y1 + 44), "units, first to last", _INK, _font(14), anchor="mm")
+    pen.text(
+        ((x0 + x1) / 2, y1 + 44), "units in the order of their names", _INK, _font(14), anchor="mm"
+    )
 
 
 def _dots(pen: ImageDraw.ImageDraw, units: Sequence[UnitRow], low: float, high: float) -> None:

@@ -8,7 +8,7 @@ __all__ = ["PRESETS", "LoraSpec", "attach", "fold_", "saved_modules", "target_mo
 
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class LoraSpec:
     rslora: bool = False
     """Scale by alpha / sqrt(r) instead (arXiv 2312.03732)."""
     targets: str | tuple[str, ...] = "decoder"
-    """Name of a preset (see PRESETS), or regular expressions of module names."""
+    """Names of presets (see PRESETS) and regular expressions of module names; one or several."""
     save: tuple[str, ...] = ()
     """Regular expressions of modules that are trained whole (embeddings, norms, projectors)."""
 
@@ -83,19 +83,23 @@ def target_modules(model: nn.Module, spec: LoraSpec) -> list[str]:
     Raises:
         ConfigError: no preset of that name, or a pattern that fits nothing.
     """
-    if isinstance(spec.targets, str) and spec.targets in PRESETS:
-        found = PRESETS[spec.targets](model)
-    else:
-        patterns = (spec.targets,) if isinstance(spec.targets, str) else spec.targets
-        found = _matching(model, patterns)
+    wanted = (spec.targets,) if isinstance(spec.targets, str) else spec.targets
+    chosen: dict[str, None] = {}
+    for target in wanted:
+        found = PRESETS[target](model) if target in PRESETS else _matching(model, (target,))
+        _require_some(found, target, model)
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
+
+
+def _require_some(found: Sequence[str], target: str, model: nn.Module) -> None:
     if not found:
         some = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
         raise ConfigError(
-            f"The LoRA targets {spec.targets!r} fit no linear module of this model. Presets:"
+            f"The LoRA target {target!r} fits no linear module of this model. Presets:"
             f" {', '.join(PRESETS)}. Its linear modules are called, for instance,"
             f" {', '.join(some[:: max(1, len(some) // 5)][:5])}."
         )
-    return found
 
 
 def attach(model: nn.Module, spec: LoraSpec, *, seed: int = 0) -> Any:

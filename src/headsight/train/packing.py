@@ -83,7 +83,7 @@ def pack(
                 following = ids[place + 1]
                 is_said = place >= len(asked) - 1
                 if place in hints:
-                    is_said, following = True, ids[len(asked) + 1]
+                    is_said, following = True, ids[len(asked) + (question.kind != "text")]
                 is_number = 0 <= following - first_number < 1000
                 is_start = place in hints or place == len(asked)
                 if place > len(asked) and token == separator:
@@ -124,10 +124,10 @@ def _hints(
 
     Which head is meant has to be found from the question. With a loss on the answer alone that
     takes two steps of attention to be learned at once (the word, then the head that it fits), and
-    is not learned. So the last number of the box in a pose question says the yaw, and in an
-    expression for one head its colours and its last telling word say the left edge.
+    is not learned. So the last number of the box in a pose question says the yaw (where words are
+    asked for, the first of them), and in an expression for one head its colours and its last telling word say the left edge.
     """
-    if question.kind == "pose":
+    if question.kind in ("pose", "text"):
         return set([p for p, i in enumerate(asked) if 0 <= i - first_number < 1000][-1:])
     if question.answer.count(";") or question.answer == "none":
         return set()

@@ -42,7 +42,7 @@ class Question:
     prompt: str
     answer: str
     kind: str
-    """`boxes` or `pose`."""
+    """`boxes`, `pose` or `text`."""
     weight: float = 1.0
     """Weight of the answer in the loss."""
 
