@@ -111,6 +111,7 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
         ({"stages": _with_stage(0, data=[{"path": "a", "jitter": 2}])}, "jitter is 2"),
         ({"stages": _with_stage(0, name="../weak")}, "name a folder"),
         ({"stages": _with_stage(0, name="features")}, "name a folder"),
+        ({"stages": _with_stage(0, name=".weak")}, "no dot first"),
         ({"stages": _with_stage(0, name=7)}, "must be text"),
         ({"stages": _with_stage(2, merge="ties")}, "must be a mapping"),
         (

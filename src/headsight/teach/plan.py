@@ -25,7 +25,7 @@ from headsight.train.recipe import build_config, read_yaml
 
 START = "model"
 """What stages call the model that the plan starts from."""
-_NAME = re.compile(r"\w[\w.-]*")
+_NAME = re.compile(r"[^./\\][^/\\]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +244,7 @@ class Plan:
             if stage.name in (*known, "features") or not _NAME.fullmatch(stage.name):
                 raise ConfigError(
                     f"A stage is called {stage.name!r}; names must differ from each other, from"
-                    f" {START!r} and from 'features', and name a folder: letters, digits, - and _."
+                    f" {START!r} and from 'features', and name a folder: no slash, no dot first."
                 )
             for parent in self.parents(number):
                 if parent not in known:

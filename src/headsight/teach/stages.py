@@ -42,6 +42,8 @@ from headsight.train.loop import on_cpus, run_stage
 from headsight.train.recipe import fingerprint
 
 _LOG = logging.getLogger(__name__)
+_HELD_OUT = 24
+"""Questions of each skill whose loss is followed while a stage trains."""
 
 
 def run_plan(plan: Plan, *, quiet: bool = False, only: Sequence[str] = ()) -> Path:
@@ -145,7 +147,7 @@ class _Run:
             token_loss=soft_number_loss(_tokenizer(vlm), stage.number_spread)
             if stage.number_spread
             else None,
-            held_out=[s for one in self._probes for s in one.samples[:64]],
+            held_out=[s for one in self._probes for s in one.samples[:_HELD_OUT]],
             rank_of=(state.process_index, state.num_processes),
         )
         config = stage.loop_config(steps)
