@@ -5,7 +5,8 @@ one process: plain SDPA, which gives no weights; ours, the last row of every hea
 top of it; eager attention; and eager attention with `output_attentions`, from which the last rows
 are cut. The rows of ours and of eager are compared, and ours must leave the hidden states of SDPA
 as they are, to the last bit. Times are CPU seconds, which other work on the machine does not count
-into. The extra memory of each way is the peak of a fresh process over what it held before.
+into. The memory of each way is the peak of a fresh process over what it held before; the extra
+memory of capture and of eager maps is what they take beyond plain SDPA.
 
     python benchmarks/attention_capture.py           prints the table; exit code 1 if a claim fails
     python benchmarks/attention_capture.py --json    also writes a file in benchmarks/results
@@ -61,7 +62,8 @@ def main() -> int:
                 f"{way} {row[f'{way}_s']:.2f} s / {row[f'{way}_mb']:.0f} MB" for way in WAYS
             )
             + f"\n  ours: {row['ratio']:.2f}x faster than eager maps ({row['ratio_low']:.2f} to"
-            f" {row['ratio_high']:.2f}), {row['memory_ratio']:.1f}x less extra memory,"
+            f" {row['ratio_high']:.2f}), {extra_ratio(row):.1f}x less extra memory"
+            f" ({row['memory_ratio']:.1f}x with the pass itself),"
             f" {row['of_sdpa']:.3f}x the time of SDPA ({row['of_sdpa_low']:.3f} to"
             f" {row['of_sdpa_high']:.3f}); largest difference of a weight {row['difference']:.1e}"
         )
@@ -76,11 +78,17 @@ def main() -> int:
     return 0 if all(holds(row) for row in rows if row["tokens"] >= CLAIMED_FROM) else 1
 
 
+def extra_ratio(row: dict[str, Any]) -> float:
+    """Memory of eager maps over that of capture, each beyond a plain SDPA pass."""
+    ours = max(row["ours_mb"] - row["sdpa_mb"], 1.0)
+    return float((row["eager_maps_mb"] - row["sdpa_mb"]) / ours)
+
+
 def holds(row: dict[str, Any]) -> bool:
     """Whether a length shows what is claimed."""
     return bool(
         row["ratio"] >= TIMES_FASTER
-        and row["memory_ratio"] >= TIMES_LESS_MEMORY
+        and extra_ratio(row) >= TIMES_LESS_MEMORY
         and row["of_sdpa"] <= TIMES_OF_SDPA
     )
 

@@ -125,7 +125,8 @@ def _hints(
     Which head is meant has to be found from the question. With a loss on the answer alone that
     takes two steps of attention to be learned at once (the word, then the head that it fits), and
     is not learned. So the last number of the box in a pose question says the yaw (where words are
-    asked for, the first of them), and in an expression for one head its colours and its last telling word say the left edge.
+    asked for, the first of them), and in an expression for one head its colours and its last
+    telling word say the left edge.
     """
     if question.kind in ("pose", "text"):
         return set([p for p, i in enumerate(asked) if 0 <= i - first_number < 1000][-1:])
