@@ -80,6 +80,11 @@ def plan_of(
                 "bf16": True,
                 "clip_norm": 1.0,
                 "save_every": 50,
+                "warmup_steps": max(1, length // 10),
+            },
+                "bf16": True,
+                "clip_norm": 1.0,
+                "save_every": 50,
                 "warmup_steps": length // 10,
             },
         }
