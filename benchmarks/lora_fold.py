@@ -17,21 +17,20 @@ tensor is held.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from process_tree import Used, median_of, run_measured
+from process_tree import ONE_THREAD, compare_runs, median_of, run_in_turns, run_measured
 from reporting import write_report
 from synthetic_models import Shape, make_adapter, make_model
 
 from headsight.merging import diff
 
 MEMORY_TARGET, TIME_TARGET, BOUND_TARGET_MB = 0.15, 1.0, 4096.0
-THREADS = {n: "1" for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
 PEER = """
 import sys, torch, transformers, peft
 base, adapter, out = sys.argv[1:]
@@ -90,23 +89,12 @@ def measure(folder: Path, shape: Shape, repeats: int) -> dict[str, Any]:
         "ours": [*_command(folder), "--out", str(folder / "ours")],
         "peer": [python, "-c", PEER, *paths, str(folder / "peer")],
     }
-    runs: dict[str, list[Used]] = {who: [] for who in commands}
-    for turn in range(repeats + 1):
-        for who, command in commands.items():
-            shutil.rmtree(folder / who, ignore_errors=True)
-            used = run_measured(command, THREADS)
-            if turn:  # the first fills the page cache
-                runs[who].append(used)
+    runs = run_in_turns(commands, folder, repeats)
     found: dict[str, Any] = {who: median_of(list_)._asdict() for who, list_ in runs.items()}
-    pairs = zip(runs["ours"], runs["peer"], strict=True)
-    ratios = sorted(mine.cpu_s / other.cpu_s for mine, other in pairs)
     return found | {
         "model_bytes": size,
         "repeats": repeats,
-        "time_ratio": found["ours"]["cpu_s"] / found["peer"]["cpu_s"],
-        "time_low": ratios[0],
-        "time_high": ratios[-1],
-        "memory_ratio": found["ours"]["anon_mb"] / found["peer"]["anon_mb"],
+        **compare_runs(runs["ours"], runs["peer"]),
         "memory_target": MEMORY_TARGET,
         "time_target": TIME_TARGET,
         "different": _different(folder),
@@ -117,7 +105,7 @@ def one_size(folder: Path, shape: Shape) -> dict[str, float]:
     """What ours alone uses for one model."""
     size = make_model(folder / "base", shape, seed=0)
     make_adapter(folder / "adapter", shape, rank=16)
-    used = run_measured([*_command(folder), "--out", str(folder / "ours")], THREADS)
+    used = run_measured([*_command(folder), "--out", str(folder / "ours")], ONE_THREAD)
     return {"model_bytes": size, "layers": shape.layers, **used._asdict()}
 
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from process_tree import Used, median_of, run_measured
+from process_tree import compare_runs, median_of, run_in_turns, run_measured
 from reporting import write_report
 from synthetic_models import Shape, make_model
 
@@ -119,22 +118,11 @@ def measure(folder: Path, row: str, peer: str | None, repeats: int) -> dict[str,
     commands = {"ours": ours(folder, row)}
     if peer:
         commands["peer"] = theirs(folder, row, peer)
-    threads = {n: "1" for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    runs: dict[str, list[Used]] = {who: [] for who in commands}
-    for turn in range(repeats + 1):
-        for who, command in commands.items():
-            shutil.rmtree(folder / who, ignore_errors=True)
-            used = run_measured(command, threads)
-            if turn:  # the first fills the page cache
-                runs[who].append(used)
+    runs = run_in_turns(commands, folder, repeats)
     found: dict[str, Any] = {who: median_of(list_)._asdict() for who, list_ in runs.items()}
     found["errors"] = {who: _error(folder, who, row) for who in commands}
     if peer:
-        found["time_ratio"] = found["ours"]["cpu_s"] / found["peer"]["cpu_s"]
-        found["memory_ratio"] = found["ours"]["anon_mb"] / found["peer"]["anon_mb"]
-        pairs = zip(runs["ours"], runs["peer"], strict=True)
-        ratios = sorted(mine.cpu_s / other.cpu_s for mine, other in pairs)
-        found |= {"time_low": ratios[0], "time_high": ratios[-1]}
+        found |= compare_runs(runs["ours"], runs["peer"])
     return found | {"time_target": ROWS[row]["time"], "memory_target": ROWS[row]["memory"]}
 
 

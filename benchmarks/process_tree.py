@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import time
@@ -15,6 +16,9 @@ __all__ = ["Used", "median_of", "run_measured"]
 
 _APART = 0.01
 """Seconds between two looks at the memory."""
+
+
+ONE_THREAD = {n: "1" for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 class Used(NamedTuple):
@@ -49,6 +53,36 @@ def run_measured(command: Sequence[str], environment: Mapping[str, str] | None =
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} failed:\n{said[-2000:]}")
     return Used(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, peak)
+
+
+def run_in_turns(
+    commands: Mapping[str, Sequence[str]], folder: Path, repeats: int
+) -> dict[str, list[Used]]:
+    """So many runs of each command by its name, one after the other, on one thread each.
+
+    Each writes the folder `folder / name`, which is taken away before. A first turn, which fills
+    the page cache, does not count.
+    """
+    runs: dict[str, list[Used]] = {name: [] for name in commands}
+    for turn in range(repeats + 1):
+        for name, command in commands.items():
+            shutil.rmtree(folder / name, ignore_errors=True)
+            used = run_measured(command, ONE_THREAD)
+            if turn:
+                runs[name].append(used)
+    return runs
+
+
+def compare_runs(ours: Sequence[Used], peer: Sequence[Used]) -> dict[str, float]:
+    """Ratios ours / peer: of the medians, and the lowest and highest of the pairs' times."""
+    mine, theirs = median_of(ours), median_of(peer)
+    ratios = sorted(a.cpu_s / b.cpu_s for a, b in zip(ours, peer, strict=True))
+    return {
+        "time_ratio": mine.cpu_s / theirs.cpu_s,
+        "time_low": ratios[0],
+        "time_high": ratios[-1],
+        "memory_ratio": mine.anon_mb / theirs.anon_mb,
+    }
 
 
 def median_of(runs: Sequence[Used]) -> Used:

@@ -26,6 +26,7 @@ from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.tokenizer import build_tokenizer
 from headsight.models.grounding.weights import read_json, weight_files
+from headsight.train.checkpoint import load_average_
 from headsight.train.labels import read_labels
 from headsight.train.language import LanguageJob, LanguageOptions
 from headsight.train.loop import LoopConfig, run_stage
@@ -129,13 +130,6 @@ def blank_model(tokenizer) -> GroundingVLM:
     model.load_state_dict(state)
     model.model.vision.encoder.to(memory_format=torch.channels_last)
     return model
-
-
-def load_average_(model: torch.nn.Module, checkpoint: Path) -> None:
-    """The averaged weights of a stage."""
-    with safe_open(checkpoint, "pt") as file:
-        names = [n for n in file.keys() if n.startswith("average/")]  # noqa: SIM118
-        model.load_state_dict({n.removeprefix("average/"): file.get_tensor(n) for n in names})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from headsight.eval.forget_report import (
     to_markdown,
 )
 from headsight.eval.item_scores import Better, Scores
-from headsight.eval.weight_drift import ModuleDrift
+from headsight.merging.drift import ModuleDrift
 
 GOOD = {"asked": "boxes", "failure": None, "valid": True, "strict": True}
 SWAPPED = {"asked": "boxes", "failure": "wrong_kind", "valid": False, "strict": False}

@@ -18,7 +18,7 @@ from headsight.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     from headsight.cli.skills import Skill
     from headsight.eval.forget_report import SkillRun
-    from headsight.eval.weight_drift import ModuleDrift
+    from headsight.merging.drift import ModuleDrift
 
 _SUFFIXES = (".md", ".html", ".json")
 _SCENES = 40
@@ -224,7 +224,7 @@ def _without(runs: dict[str, SkillRun], failures: list[dict[str, str]]) -> dict[
 
 def _drift(before: list[str], after: list[str]) -> tuple[list[ModuleDrift] | None, list[str]]:
     """Drift of the weights where both sides are models in folders, and why not elsewhere."""
-    from headsight.eval.weight_drift import weight_drift
+    from headsight.merging.drift import weight_drift
     from headsight.models.base import NANO
 
     folders = [NANO if g == ["nano"] else Path(g[0]).expanduser() for g in (before, after)]

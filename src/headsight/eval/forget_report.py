@@ -25,7 +25,7 @@ import numpy as np
 from headsight.errors import InputError
 from headsight.eval.forgetting import backward_transfer, forgetting, paired_change
 from headsight.eval.item_scores import Scores
-from headsight.eval.weight_drift import ModuleDrift
+from headsight.merging.drift import ModuleDrift
 
 SCHEMA = "headsight.eval-forget/1"
 _MODULES = 10

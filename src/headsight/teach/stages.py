@@ -37,7 +37,8 @@ from headsight.teach.merging import merge_stage
 from headsight.teach.plan import START, Data, MergeStage, Plan, TuneStage
 from headsight.teach.probing import Probe, ProbeResult, probe
 from headsight.teach.stage_report import write_report
-from headsight.teach.storing import load_average_, replace_folder, save_adapter, save_model
+from headsight.teach.storing import replace_folder, save_adapter, save_model
+from headsight.train.checkpoint import load_average_
 from headsight.train.loop import on_cpus, run_stage
 from headsight.train.recipe import fingerprint
 
@@ -156,7 +157,7 @@ class _Run:
         checkpoint = run_stage(job, config, folder, fingerprint=own, quiet=self._quiet)
         facts = {"steps": steps, "samples": mixture.counts(), "learning": _count(learner)}
         if state.is_main_process:
-            load_average_(job.module, checkpoint)
+            load_average_(job.module, checkpoint, learned_only=stage.lora is not None)
             if stage.lora is not None:
                 replace_folder(folder / "adapter", lambda path: save_adapter(learner, path))
             if stage.then == "keep_adapter":

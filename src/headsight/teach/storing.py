@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-__all__ = ["load_average_", "replace_folder", "save_adapter", "save_model"]
+__all__ = ["replace_folder", "save_adapter", "save_model"]
 
 import os
 import shutil
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import nn
+from safetensors import SafetensorError
 
 from headsight.errors import CheckpointError
 from headsight.models.base import AttentiveVLM
@@ -46,16 +45,6 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def load_average_(module: nn.Module, checkpoint: Path) -> None:
-    """The averaged weights of a finished stage; without averaging these are the last ones."""
-    state = module.state_dict()
-    with safe_open(checkpoint, "pt") as file:
-        for name in file.keys():  # noqa: SIM118 - safe_open is no dict
-            if name.startswith("average/"):
-                state[name.removeprefix("average/")] = file.get_tensor(name)
-    module.load_state_dict(state)
 
 
 def save_adapter(learner: Any, path: Path) -> None:

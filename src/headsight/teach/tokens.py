@@ -20,6 +20,7 @@ from headsight.errors import InputError
 from headsight.models.base import AttentiveVLM
 from headsight.models.families.family import begun
 from headsight.models.grounding.adapter import GroundingAdapter
+from headsight.models.replies import answer_ends
 from headsight.picture import open_picture
 from headsight.teach.sample import Sample
 
@@ -148,14 +149,6 @@ def _grown(inputs: Inputs, token: int) -> Inputs:
 
 def _end(vlm: AttentiveVLM, tokenizer: Any) -> int:
     """The token that ends an answer."""
-    stored = getattr(vlm.model.generation_config, "eos_token_id", None)
-    ids = stored if stored is not None else tokenizer.eos_token_id
-    if ids is None:
-        raise InputError(
-            "Neither generation_config.json nor the tokenizer names a token that ends an answer"
-            " (eos_token_id). Put it into the generation config."
-        )
-    if isinstance(ids, int):
-        return ids
+    ends = answer_ends(vlm.model.generation_config, tokenizer)
     own = tokenizer.eos_token_id
-    return int(own if own in ids else ids[0])
+    return int(own if own in ends else ends[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["resume_", "save_checkpoint"]
+__all__ = ["load_average_", "resume_", "save_checkpoint"]
 
 import os
 from collections.abc import Mapping, Sequence
@@ -48,6 +48,33 @@ def save_checkpoint(
             f"{path} cannot be written: {error}. Make room on its disk and start again: the"
             " training goes on from the checkpoint before."
         ) from error
+
+
+def load_average_(
+    module: nn.Module, checkpoint: Path, *, skip: tuple[str, ...] = (), learned_only: bool = False
+) -> None:
+    """Load the averaged weights of a stage's checkpoint into `module`.
+
+    Weights whose names begin like `skip` are left as they are; with `learned_only` also those that
+    the checkpoint does not hold, because they did not learn.
+
+    Raises:
+        CheckpointError: the file does not exist or does not fit.
+    """
+    if not checkpoint.exists():
+        raise CheckpointError(f"{checkpoint} does not exist. Run the stage before this one first.")
+    with safe_open(checkpoint, "pt") as file:
+        names = [n for n in file.keys() if n.startswith("average/")]  # noqa: SIM118
+        state = {n.removeprefix("average/"): file.get_tensor(n) for n in names}
+    kept = {
+        name: value
+        for name, value in module.state_dict().items()
+        if (skip and name.startswith(skip)) or (learned_only and name not in state)
+    }
+    try:
+        module.load_state_dict(state | kept)
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint} does not fit this recipe: {error}") from error
 
 
 def resume_(

@@ -31,6 +31,7 @@ from headsight.models.headpose.crops import HeadCropper, cut, square_windows
 from headsight.models.headpose.geodesic import geodesic_angle
 from headsight.models.headpose.model import SixDRepNet
 from headsight.models.headpose.pretrained import pretrained
+from headsight.train.checkpoint import load_average_
 from headsight.train.labels import LabelledPicture
 from headsight.train.loop import run_stage
 from headsight.train.pictures import Augmentation, recolor
@@ -293,7 +294,7 @@ def run_crop_regressor(
         ConfigError: an unknown option.
         AnnotationError: no head to learn from.
     """
-    from headsight.train.run import load_average_, read_sources
+    from headsight.train.run import read_sources
 
     model = build_regressor(stage)
     for kind, checkpoint in starts:

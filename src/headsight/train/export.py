@@ -17,9 +17,9 @@ from headsight.files import write_atomic
 from headsight.models.checkpoints import bars_on_terminals_only
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.tokenizer import build_tokenizer
+from headsight.train.checkpoint import load_average_
 from headsight.train.language import build_model
 from headsight.train.recipe import Recipe
-from headsight.train.run import load_average_
 
 __all__ = ["export_model"]
 

@@ -31,6 +31,7 @@ from headsight.models.grounding.headgrid import (
 )
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.tokenizer import IMAGE, build_tokenizer, first_number_id
+from headsight.train.checkpoint import load_average_
 from headsight.train.dense import pixels_to_input
 from headsight.train.guiding import attention_inputs, guide_loss, guide_targets
 from headsight.train.imagined import imagine, stack
@@ -304,7 +305,7 @@ def run_language(
     quiet: bool,
 ) -> Path:
     """Build the model of `recipe`, start it from the stage before, and train it."""
-    from headsight.train.run import load_average_, read_sources
+    from headsight.train.run import read_sources
 
     options = LanguageOptions(**stage.options)
     tokenizer = build_tokenizer()

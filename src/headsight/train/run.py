@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
-from headsight.errors import CheckpointError, ConfigError
+from headsight.errors import ConfigError
 from headsight.models.grounding.headgrid import HeadGrid, HeadGridConfig
+from headsight.train.checkpoint import load_average_
 from headsight.train.crops import head_crops
 from headsight.train.dense import DenseJob, DenseSource
 from headsight.train.labels import LabelledPicture, read_labels
@@ -23,7 +23,7 @@ from headsight.train.loop import run_stage
 from headsight.train.pictures import Augmentation
 from headsight.train.recipe import Recipe, Stage, fingerprint
 
-__all__ = ["load_average_", "run_recipe"]
+__all__ = ["run_recipe"]
 
 _log = logging.getLogger(__name__)
 
@@ -102,26 +102,6 @@ def read_sources(
             pictures = head_crops(pictures, np.random.default_rng(0))
         result.append((pictures, source.share, own))
     return result
-
-
-def load_average_(module: torch.nn.Module, checkpoint: Path, *, skip: tuple[str, ...] = ()) -> None:
-    """Load the averaged weights of a stage's checkpoint into `module`.
-
-    Weights whose names begin like `skip` are left as they are.
-
-    Raises:
-        CheckpointError: the file does not exist or does not fit.
-    """
-    if not checkpoint.exists():
-        raise CheckpointError(f"{checkpoint} does not exist. Run the stage before this one first.")
-    with safe_open(checkpoint, "pt") as file:
-        names = [n for n in file.keys() if n.startswith("average/")]  # noqa: SIM118
-        state = {n.removeprefix("average/"): file.get_tensor(n) for n in names}
-    kept = {k: v for k, v in module.state_dict().items() if skip and k.startswith(skip)}
-    try:
-        module.load_state_dict(state | kept)
-    except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint} does not fit this recipe: {error}") from error
 
 
 def _run_dense(

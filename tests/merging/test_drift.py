@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from headsight.errors import CheckpointError
-from headsight.eval.weight_drift import weight_drift
+from headsight.merging.drift import weight_drift
 
 
 def folder(path: Path, **tensors: torch.Tensor) -> Path:
@@ -69,6 +69,18 @@ def test_shards_do_not_matter(tmp_path: Path) -> None:
         assert drift.norm_ratio == pytest.approx(0.1, rel=1e-5)
 
 
+def test_a_copy_left_behind_is_not_read(tmp_path: Path) -> None:
+    """The index names the file of a tensor; another shard holds an older one."""
+    old, new = folder(tmp_path / "a", q__weight=torch.ones(2)), tmp_path / "b"
+    new.mkdir()
+    save_file({"q.weight": torch.ones(2)}, new / "part0.safetensors")
+    save_file({"q.weight": torch.full((2,), 9.0), "k.x": torch.ones(1)}, new / "part1.safetensors")
+    where = {"q.weight": "part0.safetensors", "k.x": "part1.safetensors"}
+    (new / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    save_file({"q.weight": torch.ones(2), "k.x": torch.ones(1)}, old / "model.safetensors")
+    assert all(drift.norm_ratio == 0 for drift in weight_drift(old, new))
+
+
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
     old = folder(tmp_path / "a", q__weight=torch.ones(2))
     with pytest.raises(CheckpointError, match=r"such as k\.weight"):
@@ -76,7 +88,7 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"2 numbers .* and 3"):
         weight_drift(old, folder(tmp_path / "c", q__weight=torch.ones(3)))
     (tmp_path / "d").mkdir()
-    with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"holds no weights \(no \.safetensors file\)"):
         weight_drift(old, tmp_path / "d")
     (tmp_path / "d" / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="cannot be read"):
