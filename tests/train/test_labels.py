@@ -25,6 +25,9 @@ def test_read_labels_names_the_bad_line(tmp_path: Path) -> None:
         read_labels(path)
     path.write_text(good + "\n" + good[:20])  # torn by a kill: passed over
     assert len(read_labels(path)) == 1
+    path.write_text(good + "\n" + good.replace("a.png", "lost.png"))  # whole, but no picture
+    with pytest.raises(AnnotationError, match=r"line 2.*lost\.png"):
+        read_labels(path)
 
 
 def test_a_folder_of_scenes(tmp_path: Path) -> None:

@@ -59,8 +59,8 @@ def read_labels(path: Path, *, limit: int | None = None) -> list[LabelledPicture
             record = json.loads(line)
             result.append(_labelled(record, path.parent))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, OSError) as error:
-            if number == len(lines):
-                break
+            if number == len(lines) and isinstance(error, json.JSONDecodeError):
+                break  # torn
             raise AnnotationError(
                 f"{path} line {number} cannot be read: {error}. Expected one JSON object with"
                 " 'image', 'wh', 'heads' a line."
