@@ -65,7 +65,9 @@ def bootstrap_intervals(
 
 def _counts(rng: np.random.Generator, number: int, resamples: int) -> Float[Array, "r g"]:
     """How often each of `number` groups is drawn in each resample."""
-    rows = [np.bincount(rng.integers(0, number, number), minlength=number) for _ in range(resamples)]
+    rows = [
+        np.bincount(rng.integers(0, number, number), minlength=number) for _ in range(resamples)
+    ]
     return np.stack(rows).astype(float)
 
 
