@@ -128,7 +128,8 @@ class _Reader:
     ) -> KeypointInstance:
         if picture is None:
             raise AnnotationError(
-                f"Its image_id {a['image_id']!r} is none of 'images'. Add the picture, or remove it."
+                f"Its image_id {a['image_id']!r} is not among 'images'. Add the picture, or remove"
+                " the annotation."
             )
         triples = np.asarray(a["keypoints"], np.float64)
         category = a.get("category_id")
@@ -136,8 +137,8 @@ class _Reader:
         number = len(names) or triples.size // 3
         if triples.size != 3 * number or not number:
             raise AnnotationError(
-                f"It holds {triples.size} numbers of keypoints, but {3 * number or 'at least 3'} are"
-                f" expected: x, y, visibility of each of {number or 'its'} points."
+                f"It holds {triples.size} numbers of keypoints, but {3 * number or 'at least 3'}"
+                f" are expected: x, y, visibility of each of {number or 'its'} points."
             )
         triples = triples.reshape(-1, 3)
         visible = triples[:, 2] > 0

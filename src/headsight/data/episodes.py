@@ -1,4 +1,4 @@
-"""Episodes of the support-based protocol (MP-100, arXiv 2207.10387), drawn as the authors draw them.
+"""Episodes of the support-based protocol (MP-100, arXiv 2207.10387), as its authors draw them.
 
 Each episode takes `shots` supports and `queries` queries of one category without replacement; every
 query is paired with the supports of its episode. A keypoint counts only where it is labelled in the
@@ -94,4 +94,4 @@ def pair_visible(
     instances: Sequence[KeypointInstance], query: int, supports: Sequence[int]
 ) -> Bool[NDArray[np.bool_], " k"]:
     """The keypoints that are labelled in the query and in every support."""
-    return np.logical_and.reduce([instances[i].visible for i in (query, *supports)])
+    return np.asarray([instances[i].visible for i in (query, *supports)]).all(0)

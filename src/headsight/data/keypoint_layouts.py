@@ -80,8 +80,9 @@ def _is_mpii(whole: Any) -> bool:
 
 
 def _mpii(whole: Any, path: Path) -> Whole:
-    """One record a person; pixels are counted from 1, the box is a square of the person's height."""
-    images, annotations = {}, []
+    """One record a person; pixels count from 1, the box is a square of the person's height."""
+    images: dict[str, dict[str, Any]] = {}
+    annotations = []
     for number, record in enumerate(whole):
         name = str(record["image"])
         if name not in images:
@@ -158,7 +159,9 @@ def _is_animal_kingdom(whole: Any) -> bool:
 
 def _animal_kingdom(whole: Any, path: Path) -> Whole:
     """Categories are the animals; all share the names of one skeleton."""
-    names = next((c["keypoints"] for c in whole.get("categories", ()) if c.get("keypoints")), [])
+    names: list[str] = next(
+        (c["keypoints"] for c in whole.get("categories", ()) if c.get("keypoints")), []
+    )
     animals = sorted({str(a["animal"]) for a in whole["annotations"]})
     categories = [{"id": animal, "name": animal, "keypoints": names} for animal in animals]
     annotations = [{**a, "category_id": str(a["animal"])} for a in whole["annotations"]]

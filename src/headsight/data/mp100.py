@@ -1,8 +1,8 @@
 """MP-100 (arXiv 2207.10387): 100 categories of objects with keypoints, from 13 other data sets.
 
 Nobody passes its pictures on, so that most copies lack some: whatever is there is read, and the
-rest is told. Annotation files keep their names, `mp100_split1_test.json`; pictures lie in a folder a
-category beside the folder of the annotations, or in `images`.
+rest is told. Annotation files keep their names, `mp100_split1_test.json`; pictures lie in one folder
+a category, beside the folder of the annotations or in `images`.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def read_mp100(root: Path | str, *, split: int, part: Part) -> KeypointSet:
     files = [p for p in find_mp100(Path(root)) if p.name.startswith(f"mp100_split{split}_{part}")]
     if not files:
         raise InputError(
-            f"{root} holds no mp100_split{split}_{part}.json. Pass the folder of MP-100, and put its"
-            " annotation files into it or into annotations/."
+            f"{root} holds no mp100_split{split}_{part}.json. Pass the folder of MP-100, and put"
+            " its annotation files into it or into annotations/."
         )
     return mp100_set(_content(files[0]), files[0])
 
