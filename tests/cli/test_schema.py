@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image, ImageColor
+
+from headsight.draw_keypoints import SIDE_COLORS
 from headsight.language.schema_library import read_schema, schema
 
 
@@ -91,3 +94,51 @@ def test_show_an_unknown_one(run: Callable) -> None:
     ran = run("schema", "show", "hors")
     assert (ran.code, ran.out) == (2, "")
     assert "Nearest: horse (animal-17)" in ran.err
+
+
+def labels(folder: Path, number: int = 3) -> Path:
+    """One owl of so many points in a picture."""
+    Image.new("RGB", (200, 100), "gray").save(folder / "owl.png")
+    points = [(60 + 30 * place, 40, 2) for place in range(number)]
+    annotation = {
+        "id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 10, 160, 80], "area": 12800,
+        "iscrowd": 0, "num_keypoints": number, "keypoints": [v for p in points for v in p],
+    }  # fmt: skip
+    document = {
+        "images": [{"id": 1, "file_name": "owl.png", "width": 200, "height": 100}],
+        "annotations": [annotation],
+        "categories": [{"id": 1, "name": "owl", "keypoints": [f"p{n}" for n in range(number)]}],
+    }
+    path = folder / "labels.json"
+    path.write_text(json.dumps(document), "utf-8")
+    return path
+
+
+def test_show_draws_on_labels(run: Callable, tmp_path: Path) -> None:
+    mine, drawn = tmp_path / "mine.json", tmp_path / "drawn.png"
+    run("schema", "new", "owl-3", "--points", "right eye, beak, left eye", "--output", mine)
+    words = ("schema", "show", mine, "--on", labels(tmp_path), "--save", drawn)
+    ran = run(*words)
+    assert (ran.code, ran.out, ran.err) == (0, "", f"written: {drawn}\n")
+    with Image.open(drawn) as picture:
+        assert max(picture.size) == 1400
+        used = {color for _, color in picture.getcolors(1 << 24) or ()}
+    assert {ImageColor.getrgb(color) for color in SIDE_COLORS.values()} <= used
+    again = run(*words)
+    assert again.code == 2
+    assert "exists. Give another --save, or --overwrite" in again.err
+    assert run(*words, "--overwrite", "--quiet").err == ""
+
+
+def test_show_on_labels_of_another_kind(run: Callable, tmp_path: Path) -> None:
+    words = ("--on", labels(tmp_path), "--save", tmp_path / "drawn.png")
+    other = run("schema", "show", "hand", *words)
+    assert other.code == 3
+    assert "(owl) has 3 points, but the schema hand-21 has 21. Give the schema" in other.err
+    beyond = run("schema", "show", "hand", *words, "--item", 1)
+    assert beyond.code == 2
+    assert "has 1 labelled objects. Give --item below that" in beyond.err
+    for some in (("hand", *words[:2]), ("hand", *words[2:]), words):
+        ran = run("schema", "show", *some)
+        assert ran.code == 2
+        assert "A drawing needs a SCHEMA, --on LABELS and --save PICTURE. Give all three" in ran.err
