@@ -142,3 +142,13 @@ def test_show_on_labels_of_another_kind(run: Callable, tmp_path: Path) -> None:
         ran = run("schema", "show", *some)
         assert ran.code == 2
         assert "A drawing needs a SCHEMA, --on LABELS and --save PICTURE. Give all three" in ran.err
+
+
+def test_names_in_files_cannot_steer_the_terminal(run: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "sly.json"
+    point = {"name": "dot\x1b[2J", "description": "The only\x1b[2J dot."}
+    path.write_text(json.dumps({"name": "sly\x1b[2J", "keypoints": [point]}), "utf-8")
+    for words in (("show", path), ("check", path)):
+        out = run("schema", *words).out
+        assert "dot\\x1b[2J" in out
+        assert "\x1b" not in out

@@ -49,6 +49,7 @@ def test_a_good_schema_has_no_problem() -> None:
         ("The round thing that an owl sees with.", "no place beside another keypoint"),
         ("The left eye is above the beak here.", "no place beside another keypoint"),
         ("A thing like the nose, but it sees.", "no place beside another keypoint"),
+        ("A round thing like the right eye is.", "no place beside another keypoint"),
         ("The eye on the left side of the image, above the nose.", "is the viewer's side"),
         ("The eye above the nose, on the viewer's right.", "is the viewer's side"),
         ("The eye above the nose, on your left.", "is the viewer's side"),

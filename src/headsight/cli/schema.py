@@ -85,6 +85,7 @@ def check(schemas: Schemas, as_json: options.Json = False, quiet: options.Quiet 
       headsight schema check mug.json
       headsight schema check person-17 animal-17 --json
     """
+    from headsight.cli.show import visible
     from headsight.language.schema_library import schema
     from headsight.language.schema_lint import lint_schema
 
@@ -99,8 +100,8 @@ def check(schemas: Schemas, as_json: options.Json = False, quiet: options.Quiet 
         for name, problems in found.items():
             number = len(schema(name))
             said = f"{len(problems)} problems" if problems else f"{number} keypoints, all is well"
-            sys.stdout.write(f"{name}: {said}\n")
-            sys.stdout.writelines(f"  {problem.where}: {problem.said}\n" for problem in problems)
+            sys.stdout.write(f"{visible(name)}: {said}\n")
+            sys.stdout.writelines(f"  {visible(p.where)}: {visible(p.said)}\n" for p in problems)
     if any(found.values()):
         raise typer.Exit(1)
 
@@ -211,6 +212,8 @@ def _table(known: list[KeypointSchema]) -> str:
 
 def _page(schema: KeypointSchema) -> str:
     """One schema for reading: numbers from 0, as in labels; what each point is joined with."""
+    from headsight.cli.show import visible
+
     lines = [f"{schema.name}: {len(schema)} keypoints"]
     if schema.categories:
         lines += textwrap.wrap(f"for {', '.join(schema.categories)}", _WIDTH)
@@ -227,7 +230,7 @@ def _page(schema: KeypointSchema) -> str:
         )
         if index in joined:
             lines.append(f"     joined with: {', '.join(joined[index])}")
-    return "\n".join([*lines, ""])
+    return "\n".join([*map(visible, lines), ""])
 
 
 def _document(kind: str, values: dict[str, object]) -> str:

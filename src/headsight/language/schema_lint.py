@@ -137,7 +137,7 @@ def _description(schema: KeypointSchema, index: int) -> Iterator[SchemaProblem]:
         said = f"{len(words)} words; expected {_FEWEST_WORDS} to {_MOST_WORDS}, best 12 to 35."
         yield SchemaProblem(name, said)
     others, rest = _find(schema, index)
-    if len(schema) > 1 and not (others and set(_plain(text).split()) & set(RELATIONS)):
+    if len(schema) > 1 and not (others and set(rest.split()) & set(RELATIONS)):
         near = schema.names[index - 1 if index else 1]
         yield SchemaProblem(
             name,
