@@ -150,3 +150,40 @@ def test_weak_labels_of_plain_pictures_find_the_heads_first(run: Callable, tmp_p
     assert pictures[0].pose_weights.tolist() == [0.0, 0.5]
     ran = run("data", "weak-labels", tmp_path / "photos" / "a.png", "--out", tmp_path / "c.jsonl")
     assert ran.code == 0
+
+
+def mp100(folder: Path, *, gone: int = 0) -> Path:
+    """Two persons of MP-100, of whom the pictures of so many are missing."""
+    images = [
+        {"id": n, "file_name": f"human_body/{n}.png", "width": 60, "height": 40} for n in range(2)
+    ]
+    annotations = [
+        {"id": n, "image_id": n, "category_id": 72, "bbox": [5, 5, 30, 20], "keypoints": [6, 6, 2]}
+        for n in range(2)
+    ]
+    categories = [{"id": 72, "name": "person"}]
+    whole = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "mp100_split1_test.json").write_text(json.dumps(whole))
+    for image in images[gone:]:
+        save_picture(folder / image["file_name"], (60, 40))
+    return folder
+
+
+def test_check_of_mp100_tells_sources(run: Callable, tmp_path: Path) -> None:
+    ran = run("data", "check", mp100(tmp_path, gone=1))
+    assert (ran.code, ran.err) == (1, "")
+    assert "MP-100, by source" in ran.out
+    rows = [line.strip("│ ").split("│") for line in ran.out.splitlines() if "│" in line]
+    assert ["COCO", "1 of 2", "1", "1 of 2"] in [[cell.strip() for cell in row] for row in rows]
+    assert "annotation files not there: mp100_split1_train.json" in ran.out
+    assert "1 of 2 instances can be used" in ran.out
+    document = json.loads(run("data", "check", tmp_path, "--kind", "mp100", "--json").out)
+    assert (document["kind"], document["sources"]["COCO"]["found"]) == ("mp100", 1)
+    assert run("data", "check", tmp_path, "--quiet").out == ""
+
+
+def test_check_of_mp100_leaves_with_0_or_3(run: Callable, tmp_path: Path) -> None:
+    assert run("data", "check", mp100(tmp_path, gone=2)).code == 3
+    ran = run("data", "check", mp100(tmp_path), "--no-decode", "--split", "test")
+    assert ran.code == 0
+    assert "Every instance can be used." in ran.out

@@ -18,7 +18,7 @@ def show_mp100(folder: Path, result: Mp100Check) -> None:
     from rich.table import Table
 
     console = Console()
-    sources = Table(title=f"{folder}: MP-100, by source")
+    sources = Table(title=f"{folder.name}: MP-100, by source")
     for column in ("source", "pictures found", "missing", "instances with a picture"):
         sources.add_column(column, justify="left" if column == "source" else "right")
     for name, row in result.sources.items():

@@ -26,9 +26,7 @@ _TRIED = 50
 _NO_BOX = "Boxes are drawn around the labelled points, as the file has none."
 
 
-def keypoint_set(
-    whole: Mapping[str, Any], path: Path, *, images: Path | None = None
-) -> KeypointSet:
+def keypoint_set(whole: Any, path: Path, *, images: Path | None = None) -> KeypointSet:
     """The objects of a COCO keypoint file, in the order of its pictures.
 
     Left out are crowds, objects without a labelled point, of area 0 or with a box outside the

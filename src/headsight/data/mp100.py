@@ -20,7 +20,7 @@ __all__ = [
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -107,7 +107,7 @@ def find_mp100(root: Path) -> list[Path]:
     )
 
 
-def mp100_set(whole: Mapping[str, Any], path: Path, *, images: Path | None = None) -> KeypointSet:
+def mp100_set(whole: Any, path: Path, *, images: Path | None = None) -> KeypointSet:
     """The instances of an annotation file, with one name a category.
 
     Raises:

@@ -208,7 +208,7 @@ def oks_figures(
         notes.append(_CONSTANT)
     names = list(next(iter(rows.values()), {}))
     return {
-        **{name: _mean([row[name] for row in rows.values()]) for name in names},
+        **{name: _mean([row[name] for row in rows.values()], name) for name in names},
         "by_category": rows if len(rows) > 1 else {},
         "notes": notes,
     }
@@ -281,6 +281,8 @@ def _score(prediction: KeypointPrediction) -> float:
     return float(known.mean()) if len(known) else 1.0
 
 
-def _mean(values: Sequence[float]) -> float:
-    known = [v for v in values if np.isfinite(v) and v >= 0]
-    return float(np.mean(known)) if known else -1.0
+def _mean(values: Sequence[float], name: str) -> float:
+    """Of the categories that have the figure; where none has, as COCO writes it."""
+    known = [v for v in values if v >= 0]
+    nothing = float("nan") if name == "oks" else -1.0
+    return float(np.mean(known)) if known else nothing
