@@ -180,6 +180,9 @@ def test_check_of_mp100_tells_sources(run: Callable, tmp_path: Path) -> None:
     document = json.loads(run("data", "check", tmp_path, "--kind", "mp100", "--json").out)
     assert (document["kind"], document["sources"]["COCO"]["found"]) == ("mp100", 1)
     assert run("data", "check", tmp_path, "--quiet").out == ""
+    path = tmp_path / "mp100_split1_test.json"
+    path.write_text(path.read_text().replace("72", "32"))  # a car
+    assert "note: CarFusion: its converter names pictures" in run("data", "check", tmp_path).out
 
 
 def test_check_of_mp100_leaves_with_0_or_3(run: Callable, tmp_path: Path) -> None:
@@ -187,3 +190,29 @@ def test_check_of_mp100_leaves_with_0_or_3(run: Callable, tmp_path: Path) -> Non
     ran = run("data", "check", mp100(tmp_path), "--no-decode", "--split", "test")
     assert ran.code == 0
     assert "Every instance can be used." in ran.out
+
+
+def test_check_of_a_keypoint_file(run: Callable, tmp_path: Path) -> None:
+    """A person of one point; then a record of two, a crowd, and one whose picture is gone."""
+    folder = mp100(tmp_path)
+    path = (folder / "mp100_split1_test.json").rename(folder / "labels.json")
+    ran = run("data", "check", path)
+    assert (ran.code, ran.err) == (0, "")
+    assert "labels.json: keypoints" in ran.out
+    assert "Every instance can be used." in ran.out
+    whole = json.loads(path.read_text())
+    bad = {**whole["annotations"][0], "id": 7, "keypoints": [6, 6, 2, 7, 7, 2], "bbox": None}
+    crowd = {**whole["annotations"][0], "id": 8, "iscrowd": 1}
+    stray = {**whole["annotations"][0], "id": 9, "bbox": [30, 30, 20, 8]}
+    whole["annotations"] += [bad, crowd, stray]
+    path.write_text(json.dumps(whole))
+    (folder / "human_body" / "1.png").unlink()
+    ran = run("data", "check", path)
+    assert ran.code == 1
+    for text in ("left out: 1 (crowd)", "note: 1 instances have most points", "2 records or"):
+        assert text in ran.out, text
+    first, second = ran.err.splitlines()
+    assert first.startswith("headsight: annotation 7: It holds 6 numbers of keypoints")
+    assert second.endswith("The picture is missing. Fetch it, or tell where it is: --images.")
+    document = json.loads(run("data", "check", path, "--json", "--images", folder).out)
+    assert (document["kind"], document["categories"]["person"]["usable"]) == ("keypoints", 2)

@@ -112,6 +112,7 @@ def test_names_that_come_twice_are_told_apart() -> None:
     ("change", "message"),
     [
         ({"image_id": 8}, "Its image_id 8 is not among 'images'"),
+        ({"keypoints": None}, "It has no keypoints"),
         ({"keypoints": [1, 2, 2]}, "holds 3 numbers of keypoints, but 6 are expected"),
         ({"keypoints": [1, 2, 2, 3, float("nan"), 2]}, "A labelled keypoint is not a number"),
         ({"keypoints": ["x"] * 6}, "not in its format: ValueError"),
@@ -184,8 +185,8 @@ def test_mpii_counts_pixels_from_one(tmp_path: Path) -> None:
         "joints": [[11, 21]] * 16, "joints_vis": [1] + [0] * 15,
     }  # fmt: skip
     Image.new("RGB", (200, 160)).save(tmp_path / "a.png")
-    (tmp_path / "l.json").write_text(json.dumps([record]))
-    (one,) = read_keypoints(tmp_path / "l.json").instances
+    (tmp_path / "l.json").write_text(json.dumps([record, record]))
+    one, _ = read_keypoints(tmp_path / "l.json").instances
     assert one.box.tolist() == [10, 0, 110, 100]
     assert (one.points[0].tolist(), one.visible.sum(), one.names[0]) == ([10, 20], 1, "right_ankle")
     (tmp_path / "a.png").unlink()

@@ -130,6 +130,8 @@ class _Reader:
                 f"Its image_id {a['image_id']!r} is not among 'images'. Add the picture, or remove"
                 " the annotation."
             )
+        if a.get("keypoints") is None:
+            raise AnnotationError("It has no keypoints. Add them, or leave the annotation out.")
         triples = np.asarray(a["keypoints"], np.float64)
         category = a.get("category_id")
         names = self.names.get(category, ())

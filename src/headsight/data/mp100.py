@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from headsight.data.coco_keypoints import keypoint_set
+from headsight.data.keypoint_check import picture_fault
 from headsight.data.keypoints import KeypointInstance, KeypointSet
 from headsight.data.ref_sample import Problem
-from headsight.errors import AnnotationError, HeadsightError, InputError
-from headsight.picture import open_picture
+from headsight.errors import AnnotationError, InputError
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -266,27 +266,13 @@ class _BySource:
             if not path.is_file():
                 continue
             found += 1
-            error = _fault(path, next(iter(group.values())).image_wh) if decode else None
+            error = picture_fault(path, next(iter(group.values())).image_wh) if decode else None
             if error is None:
                 usable += len(group)
             else:
                 problems.append(Problem(str(path), error))
         number = sum(map(len, groups.values()))
         return SourceCheck(len(groups), found, number, usable), problems
-
-
-def _fault(path: Path, image_wh: tuple[int, int]) -> str | None:
-    """What is wrong with a picture, if anything; it may be labelled as stored or as seen."""
-    try:
-        wh = open_picture(path).image_wh
-    except HeadsightError as error:
-        return str(error)
-    if image_wh in (wh, wh[::-1]):
-        return None
-    return (
-        f"The picture is {wh[0]} x {wh[1]}, but its labels are of one of {image_wh[0]} x"
-        f" {image_wh[1]}. Fetch the pictures of these labels."
-    )
 
 
 def _content(path: Path) -> Any:
