@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,14 @@ def test_coco_results_are_tied_by_the_id_of_an_annotation(tmp_path: Path) -> Non
     assert found[0].points.tolist() == [[1, 2], [3, 4]]
     assert found[0].scores.tolist() == [0.5, 0.7]
     assert (found[1].category, found[1].image, found[1].score) == ("cup", Path("1.png"), 0.9)
+
+
+def test_what_does_not_count_is_no_problem(tmp_path: Path) -> None:
+    ignored = replace(truth().instances[0], id="13")
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps([{"id": 13, "points": [[1, 2], [3, 4]]}]))
+    (one,), problems = read_predictions(path, replace(truth(), ignored=(ignored,)))
+    assert (one.id, one.image, one.category, problems) == (None, Path("1.png"), "cup", [])
 
 
 def test_what_is_alone_is_tied(tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def test_predictions_must_be_tied_and_single() -> None:
         compare_keypoints(make_set(a), [said(a), said(a)])
     with pytest.raises(AnnotationError, match="Not one prediction is tied to an instance of set"):
         compare_keypoints(make_set(a), [said(a, id=None)])
+    with pytest.raises(AnnotationError, match="a prediction for x, but set has no such instance"):
+        compare_keypoints(make_set(a), [said(a), said(a, id="x")])
     assert compare_keypoints(make_set(), []).instances == ()
 
 
@@ -188,6 +190,23 @@ def test_ignored_truths_count_neither_way() -> None:
     assert oks_figures(truth, [said(a, score=0.5), lost], sigma=0.1)["ap"] == 0.5
 
 
+def test_missing_pictures_count_if_something_was_predicted_in_them() -> None:
+    a, b, c = (instance(name) for name in "abc")
+    truth = make_set(a, b, c, without_picture=frozenset("bc"))
+    figures = oks_figures(truth, [said(a, score=0.9), said(b, 200, score=0.8)], sigma=0.1)
+    assert figures["ar"] == 0.5  # c is not asked
+    none = replace(truth, without_picture=frozenset("abc"))
+    assert oks_figures(none, [said(a)], sigma=0.1)["ar"] == pytest.approx(1 / 3)
+
+
+def test_a_prediction_is_where_its_instance_is() -> None:
+    a, b = instance("a"), instance("b")
+    bare = [KeypointPrediction(i.points, id=i.id, score=0.5 + n / 9) for n, i in enumerate((a, b))]
+    assert oks_figures(make_set(a, b), bare, sigma=0.1)["ap"] == 1
+    with pytest.raises(InputError, match="names no picture and no instance of set"):
+        oks_figures(make_set(a), [replace(bare[0], id=None)], sigma=0.1)
+
+
 def test_categories_are_averaged_and_those_without_constants_named() -> None:
     a = instance("a", names=("left_eye", "nose"), category="person")
     b = instance("b", "cup")
@@ -204,6 +223,9 @@ def test_categories_are_averaged_and_those_without_constants_named() -> None:
     with pytest.raises(AnnotationError, match="1 of 1 instances of 'cup' have no annotated area"):
         oks_figures(make_set(replace(b, area=0.0)), [said(b)], sigma=0.1)
     assert oks_figures(make_set(), [])["notes"] == []
+    for sigma in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(InputError, match="must be above 0"):
+            oks_figures(make_set(b), [said(b)], sigma=sigma)
 
 
 def test_scores_come_from_the_points_where_there_is_no_other() -> None:
