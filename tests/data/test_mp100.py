@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from headsight.data.keypoint_files import read_keypoints
-from headsight.data.mp100 import SOURCES, check_mp100, is_mp100, read_mp100
+from headsight.data.mp100 import SOURCES, check_mp100, is_mp100, read_mp100, schemas_of
 from headsight.errors import AnnotationError, InputError
 
 FOLDERS = {18: "amur_tiger_body", 32: "car", 40: "human_face", 72: "human_body"}
@@ -77,6 +77,28 @@ def test_a_part_is_read_with_names_of_its_own(tmp_path: Path) -> None:
     assert found.without_picture == frozenset()
     again = read_keypoints(tmp_path / "annotations" / "mp100_split1_test.json")
     assert [i.category for i in again.instances] == [i.category for i in found.instances]
+
+
+def test_every_category_has_its_schema(tmp_path: Path) -> None:
+    write_part(tmp_path, "mp100_split1_test.json", [18, 40, 72])
+    path = tmp_path / "annotations" / "mp100_split1_test.json"
+    whole = json.loads(path.read_text())
+    for a in whole["annotations"]:
+        a["keypoints"] = [6, 6, 2] * {18: 19, 40: 68, 72: 17}[a["category_id"]]
+    path.write_text(json.dumps(whole))
+    schemas = schemas_of(read_mp100(tmp_path, split=1, part="test"))
+    assert {name: one.name for name, one in schemas.items()} == {
+        "human face (AFLW)": "face-19",
+        "human face (300W)": "face-68",
+        "human_body": "person-17",
+    }
+    whole["annotations"][0]["keypoints"] = whole["annotations"][1]["keypoints"] = [6, 6, 2]
+    path.write_text(json.dumps(whole))
+    with pytest.raises(AnnotationError, match="has 1 keypoints, but the schema face-19 has 19"):
+        schemas_of(read_mp100(tmp_path, split=1, part="test"))
+    path.write_text(path.read_text().replace('"category_id": 18', '"category_id": 101'))
+    with pytest.raises(AnnotationError, match="'category 101' has the id None"):
+        schemas_of(read_mp100(tmp_path, split=1, part="test"))
 
 
 def test_one_source_alone_is_read(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "is_mp100",
     "mp100_set",
     "read_mp100",
+    "schemas_of",
 ]
 
 import json
@@ -30,6 +31,8 @@ from headsight.data.keypoint_check import picture_fault
 from headsight.data.keypoints import KeypointInstance, KeypointSet
 from headsight.data.ref_sample import Problem
 from headsight.errors import AnnotationError, InputError
+from headsight.language.schema import KeypointSchema
+from headsight.language.schema_library import mp100_schema
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -98,6 +101,30 @@ def read_mp100(root: Path | str, *, split: int, part: Part) -> KeypointSet:
             " its annotation files into it or into annotations/."
         )
     return mp100_set(_content(files[0]), files[0])
+
+
+def schemas_of(found: KeypointSet) -> dict[str, KeypointSchema]:
+    """The shipped schema of every category that a set of MP-100 holds, by the category's name.
+
+    Raises:
+        AnnotationError: a category that is none of MP-100's 100, or has another number of points.
+    """
+    ids = {name: key for key, name in found.categories.items()}
+    numbers = {i.category: len(i.visible) for i in found.instances}
+    schemas = {}
+    for category, number in numbers.items():
+        if ids.get(category) not in _SOURCE_OF:
+            raise AnnotationError(
+                f"{found.name}: {category!r} has the id {ids.get(category)!r}, but MP-100's"
+                " categories are 1 to 100. Pass one of its annotation files."
+            )
+        schemas[category] = mp100_schema(ids[category])
+        if len(schemas[category]) != number:
+            raise AnnotationError(
+                f"{found.name}: {category!r} has {number} keypoints, but the schema"
+                f" {schemas[category].name} has {len(schemas[category])}. Fetch the file again."
+            )
+    return schemas
 
 
 def find_mp100(root: Path) -> list[Path]:
