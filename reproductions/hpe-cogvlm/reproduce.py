@@ -26,7 +26,7 @@ from typing import Any
 import yaml
 from base import make_base
 from crops import crop_row
-from rows import PLAIN, QUICK, Steps, plan_of
+from rows import PLAIN_ROWS, QUICK, Steps, plan_of
 from stress import stress, stress_questions
 from tables import write_tables
 from testsets import photographs, weakened
@@ -34,6 +34,8 @@ from testsets import photographs, weakened
 from headsight.files import write_atomic
 
 HERE = Path(__file__).parent
+PLAIN = "plain"
+"""Name of the second architecture."""
 STRESSED = ("r10", "cosine+")
 """Rows of the first seed that are asked broken questions."""
 SCENES: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -63,18 +65,17 @@ def main() -> None:
     data |= photographs(out)
     scenes = [data["new"], data["weak"]]
     few = 6 if given.quick else None
-    bases = {"base": make_base(scenes, out / "base", steps=few)}
+    base = make_base(scenes, out / "base", steps=few)
+    seeds = [str(seed) for seed in range(given.seeds)]
+    run_all([write_plan(name, base, data, steps, given) for name in seeds], given.jobs)
+    rows = {name: collect(out / "seeds" / name) for name in seeds}
+    for name in seeds:
+        rows[name]["cnn"] = crop_row(int(name), data, out / "cnn", quick=given.quick)
+    plain = None
     if not given.quick:
-        bases["plain"] = make_base(scenes, out / "plain", experts=False)
-    plans = [write_plan(str(seed), seed, bases["base"], data, steps, given)
-             for seed in range(given.seeds)]  # fmt: skip
-    if "plain" in bases:
-        plans.append(write_plan("plain", 0, bases["plain"], data, steps, given))
-    run_all(plans, given.jobs)
-    rows = {path.parent.name: collect(path.parent) for path in plans}
-    plain = rows.pop("plain", None)
-    for seed in range(given.seeds):
-        rows[str(seed)]["cnn"] = crop_row(seed, data, out / "cnn", quick=given.quick)
+        base = make_base(scenes, out / PLAIN / "base", experts=False)
+        run_all([write_plan(PLAIN, base, data, steps, given)], given.jobs)
+        plain = collect(out / "seeds" / PLAIN)
     asked = stress_questions(data["probe"], out / "stress", limit=few)
     broken = {
         name: stress(out / "seeds" / "0" / name / "model", asked, data["probe"], limit=few)
@@ -120,19 +121,19 @@ def render(out: Path, given: argparse.Namespace) -> dict[str, Path]:
 
 
 def write_plan(
-    name: str, seed: int, base: Path, data: dict[str, Path], steps: Steps, given: argparse.Namespace
+    name: str, base: Path, data: dict[str, Path], steps: Steps, given: argparse.Namespace
 ) -> Path:
     """The YAML of one seed, or of the second architecture."""
     folder = given.out / "seeds" / name
     plan = plan_of(
-        seed,
+        0 if name == PLAIN else int(name),
         base=base,
         data=data,
         out=folder,
         features=given.out / "features",
         steps=steps,
         sweep=name == "0" and not given.quick,
-        rows=PLAIN if name == "plain" else None,
+        rows=PLAIN_ROWS if name == PLAIN else None,
         limit=6 if given.quick else None,
     )
     path = folder / "plan.yaml"

@@ -27,7 +27,7 @@ MERGES: dict[str, dict[str, Any]] = {
 SWEEP = {f"cosine{int(100 * t)}": t for t in (0.90, 0.92, 0.98)}
 
 
-PLAIN = ("r0", "r10", "r25", "arithmetic", "cosine")
+PLAIN_ROWS = ("r0", "r10", "r25", "arithmetic", "cosine")
 """Rows of the second architecture; merges with what follows them."""
 
 
@@ -70,7 +70,7 @@ def plan_of(
         limit: pictures of a probe set.
     """
     heads = {"path": str(data["weak"]), "tasks": ["boxes"]}
-    weak = {"path": str(data["weak"]), "tasks": ["boxes", "pose"]}
+    weak = {"path": str(data["weak"]), "tasks": ["boxes", "pose"], "jitter": 0.1}
     poses = {"path": str(data["new"]), "tasks": ["pose"], "min_pixels": 14, "jitter": 0.1}
 
     def tuned(name: str, start: str, new: list[Any], length: int, rate: float) -> dict[str, Any]:
