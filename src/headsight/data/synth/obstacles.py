@@ -1,4 +1,4 @@
-"""Things that stand in front of people: boards, posts, balls."""
+"""Things that stand in front of people and objects: boards, posts, balls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from headsight.data.synth.bodies import smooth_normals
 from headsight.data.synth.colours import CLOTHES, clothes_colour
-from headsight.data.synth.config import Kind
 from headsight.data.synth.shapes import Mesh, grid
 from headsight.data.synth.surface import Material, Part
 from headsight.data.synth.trace import Camera
@@ -16,10 +15,14 @@ __all__ = ["obstacles"]
 
 
 def obstacles(
-    rng: np.random.Generator, camera: Camera, outlines: list[NDArray[np.float64]], kind: Kind
+    rng: np.random.Generator,
+    camera: Camera,
+    outlines: list[NDArray[np.float64]],
+    *,
+    share: float,
 ) -> list[Part]:
-    """Zero or a few things in camera space, some before a head but never over all of it."""
-    if rng.random() < (0.88 if kind == "portrait" else 0.72) or not outlines:
+    """In a `share` of pictures a few things in camera space, some before one of the `outlines`."""
+    if rng.random() < 1 - share or not outlines:
         return []
     parts = []
     for _ in range(int(rng.integers(1, 3))):
