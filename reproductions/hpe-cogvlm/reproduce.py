@@ -26,15 +26,18 @@ from typing import Any
 import yaml
 from base import make_base
 from crops import crop_row
-from rows import QUICK, Steps, plan_of
+from rows import PLAIN, QUICK, Steps, plan_of
+from stress import stress, stress_questions
 from tables import write_tables
 from testsets import photographs, weakened
 
 from headsight.files import write_atomic
 
 HERE = Path(__file__).parent
+STRESSED = ("r10", "cosine+")
+"""Rows of the first seed that are asked broken questions."""
 SCENES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "new": (1200, ("--seed", "41", "--size", "384", "--crowds", "0.1", "--portraits", "0.2")),
+    "new": (3000, ("--seed", "41", "--size", "384", "--crowds", "0.1", "--portraits", "0.2")),
     "probe": (
         150,
         ("--seed", "42", "--size", "384", "--crowds", "0.1", "--portraits", "0.2",
@@ -58,14 +61,28 @@ def main() -> None:
     data = render(out, given)
     data["weak"] = given.weak or weakened(data["new"], out / "weak.jsonl")
     data |= photographs(out)
-    base = make_base([data["new"], data["weak"]], out / "base", steps=6 if given.quick else None)
-    plans = [write_plan(seed, base, data, steps, given) for seed in range(given.seeds)]
+    scenes = [data["new"], data["weak"]]
+    few = 6 if given.quick else None
+    bases = {"base": make_base(scenes, out / "base", steps=few)}
+    if not given.quick:
+        bases["plain"] = make_base(scenes, out / "plain", experts=False)
+    plans = [write_plan(str(seed), seed, bases["base"], data, steps, given)
+             for seed in range(given.seeds)]  # fmt: skip
+    if "plain" in bases:
+        plans.append(write_plan("plain", 0, bases["plain"], data, steps, given))
     run_all(plans, given.jobs)
     rows = {path.parent.name: collect(path.parent) for path in plans}
+    plain = rows.pop("plain", None)
     for seed in range(given.seeds):
         rows[str(seed)]["cnn"] = crop_row(seed, data, out / "cnn", quick=given.quick)
+    asked = stress_questions(data["probe"], out / "stress", limit=few)
+    broken = {
+        name: stress(out / "seeds" / "0" / name / "model", asked, data["probe"], limit=few)
+        for name in STRESSED
+    }
     results = out / "rows.json" if given.quick else HERE / "results" / "rows.json"
     record = {"schema": "headsight.reproduction/1", "steps": vars(steps), "seeds": rows}
+    record |= {"plain": plain, "stress": broken}
     write_atomic(results, json.dumps(record, indent=1).encode() + b"\n")
     write_tables(results, None if given.quick else HERE / "README.md")
 
@@ -103,10 +120,10 @@ def render(out: Path, given: argparse.Namespace) -> dict[str, Path]:
 
 
 def write_plan(
-    seed: int, base: Path, data: dict[str, Path], steps: Steps, given: argparse.Namespace
+    name: str, seed: int, base: Path, data: dict[str, Path], steps: Steps, given: argparse.Namespace
 ) -> Path:
-    """The YAML of one seed."""
-    folder = given.out / "seeds" / str(seed)
+    """The YAML of one seed, or of the second architecture."""
+    folder = given.out / "seeds" / name
     plan = plan_of(
         seed,
         base=base,
@@ -114,7 +131,8 @@ def write_plan(
         out=folder,
         features=given.out / "features",
         steps=steps,
-        sweep=seed == 0 and not given.quick,
+        sweep=name == "0" and not given.quick,
+        rows=PLAIN if name == "plain" else None,
         limit=6 if given.quick else None,
     )
     path = folder / "plan.yaml"
@@ -124,11 +142,9 @@ def write_plan(
 
 def run_all(plans: Sequence[Path], jobs: int) -> None:
     """So many plans at once, each in a process of its own on one thread."""
+    words = ("--threads", "1", *(("--quiet",) if jobs > 1 else ()))
     with ThreadPoolExecutor(jobs) as pool:
-        for path in plans:
-            pool.submit(headsight, "train", str(path), "--threads", "1").result() if (
-                jobs == 1
-            ) else pool.submit(headsight, "train", str(path), "--threads", "1", "--quiet")
+        list(pool.map(lambda path: headsight("train", str(path), *words), plans))
 
 
 def headsight(*words: str) -> None:

@@ -7,7 +7,7 @@ base, r0 -> cosine, arithmetic, ties -> each continued with rehearsal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,10 @@ MERGES: dict[str, dict[str, Any]] = {
     "ties": {"method": "ties", "density": 0.2},
 }
 SWEEP = {f"cosine{int(100 * t)}": t for t in (0.90, 0.92, 0.98)}
+
+
+PLAIN = ("r0", "r10", "r25", "arithmetic", "cosine")
+"""Rows of the second architecture; merges with what follows them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def plan_of(
     features: Path,
     steps: Steps,
     sweep: bool,
+    rows: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> dict[str, Any]:
     """A plan for `headsight train`.
@@ -61,11 +66,12 @@ def plan_of(
         features: folder of the encoder's tokens, which all seeds share.
         steps: length of the stages.
         sweep: the other thresholds too.
+        rows: these alone, of DIRECT and MERGES.
         limit: pictures of a probe set.
     """
     heads = {"path": str(data["weak"]), "tasks": ["boxes"]}
     weak = {"path": str(data["weak"]), "tasks": ["boxes", "pose"]}
-    poses = {"path": str(data["new"]), "tasks": ["pose"], "min_pixels": 14}
+    poses = {"path": str(data["new"]), "tasks": ["pose"], "min_pixels": 14, "jitter": 0.1}
 
     def tuned(name: str, start: str, new: list[Any], length: int, rate: float) -> dict[str, Any]:
         return {
@@ -87,12 +93,16 @@ def plan_of(
 
     stages = [tuned("weak", "model", [weak], steps.weak, RATES["weak"])]
     for name, ratio in DIRECT.items():
+        if rows and name not in rows:
+            continue
         stage = tuned(name, "weak", [poses], steps.pose, RATES["pose"])
         stages.append({**stage, **_rehearsed(ratio, heads)})
     merges = dict(MERGES)
     if sweep:
         merges |= {n: {**MERGES["cosine"], "threshold": t} for n, t in SWEEP.items()}
     for name, merge in merges.items():
+        if rows and name not in rows:
+            continue
         stages.append({"name": name, "merge": {**merge, "base": "model", "expert": "r0"}})
         after = tuned(f"{name}+", name, [poses], steps.continual, RATES["continual"])
         stages.append({**after, **_rehearsed(CONTINUAL, heads)})

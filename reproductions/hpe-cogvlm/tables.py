@@ -36,6 +36,9 @@ SETS = {
     "panoptic": "Panoptic sample",
 }
 
+NOBODY = "nobody there"
+"""The case without a truth."""
+
 
 def write_tables(results: Path, readme: Path | None) -> None:
     """Put every table between its markers; without a file they are printed."""
@@ -43,6 +46,9 @@ def write_tables(results: Path, readme: Path | None) -> None:
     tables = {name: _table(record, name) for name in ("probe", "other")}
     tables["photographs"] = _photographs(record)
     tables["sweep"] = _sweep(record)
+    if record.get("plain"):
+        tables["plain"] = _table({"seeds": {"0": record["plain"]}}, "probe")
+    tables["stress"] = _stress(record.get("stress", {}))
     if readme is None:
         print("\n".join(f"{SETS.get(name, name)}\n\n{table}" for name, table in tables.items()))
         return
@@ -104,6 +110,19 @@ def _sweep(record: dict[str, Any]) -> str:
             cells.append(_cell(record, row, "boxes probe", "score", digits=2, first=True))
             cells.append(_cell(record, row, "pose probe", "mae_penalised", first=True))
         rows.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join([*rows, ""])
+
+
+def _stress(found: dict[str, Any]) -> str:
+    titles = "".join(f" {ROWS[name]}: not strict | MAE |" for name in found)
+    rows = [f"| asked for | heads |{titles}", "| --- | ---: |" + " ---: | ---: |" * len(found)]
+    cases = next(iter(found.values()), {})
+    for case, first in cases.items():
+        cells = [f"{first['questions']:.0f}"]
+        for figures in found.values():
+            cells.append(f"{100 * figures[case]['strict_invalid']:.1f} %")
+            cells.append("-" if case == NOBODY else f"{figures[case]['mae']:.1f}")
+        rows.append(f"| {case} | " + " | ".join(cells) + " |")
     return "\n".join([*rows, ""])
 
 

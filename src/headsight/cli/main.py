@@ -16,6 +16,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("headsight.cli.doctor:doctor", "Check packages, device and model."),
     "find-heads": ("headsight.cli.find_heads:find_heads", "Find a model's localization heads."),
     "eval heads": ("headsight.cli.eval:heads", "Measure boxes and poses on labelled pictures."),
+    "eval keypoints": (
+        "headsight.cli.eval_keypoints:keypoints",
+        "Measure keypoints: PCK, NME, AUC, OKS and AP.",
+    ),
     "eval pose": ("headsight.cli.eval_pose:pose", "Measure head poses and bad answers by kind."),
     "eval forget": (
         "headsight.cli.eval_forget:forget",
@@ -33,6 +37,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "headsight.cli.data_weak:weak_labels",
         "Label poses with a teacher.",
     ),
+    "schema new": ("headsight.cli.schema:new", "Write a keypoint schema to fill in."),
+    "schema check": ("headsight.cli.schema:check", "Tell what is wrong with keypoint schemas."),
+    "schema show": ("headsight.cli.schema:show", "List the keypoint schemas, or show one."),
     "scenes": ("headsight.cli.scenes:scenes", "Render labelled training pictures."),
     "train": ("headsight.cli.train:train", "Run a training recipe."),
     "merge": ("headsight.cli.merge:merge", "Merge checkpoints without training."),

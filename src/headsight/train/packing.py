@@ -78,12 +78,14 @@ def pack(
             spread = angle_spread if question.kind == "pose" else box_spread
             modulus = 360 if question.kind == "pose" else 1000
             hints = _hints(question, asked, words, first_number)
+            numbers = [i for i in said if 0 <= i - first_number < 1000]
+            opening = (numbers or said)[0]
             begun = 0
             for place, token in enumerate(ids[:-1]):
                 following = ids[place + 1]
                 is_said = place >= len(asked) - 1
                 if place in hints:
-                    is_said, following = True, ids[len(asked) + (question.kind != "text")]
+                    is_said, following = True, opening
                 is_number = 0 <= following - first_number < 1000
                 is_start = place in hints or place == len(asked)
                 if place > len(asked) and token == separator:
@@ -124,12 +126,12 @@ def _hints(
 
     Which head is meant has to be found from the question. With a loss on the answer alone that
     takes two steps of attention to be learned at once (the word, then the head that it fits), and
-    is not learned. So the last number of the box in a pose question says the yaw (where words are
-    asked for, the first of them), and in an expression for one head its colours and its last
-    telling word say the left edge.
+    is not learned. So the last number of a box in a question says the first number of the answer,
+    as the yaw (where words are asked for, the first of them), and in an expression for one head its
+    colours and its last telling word say the left edge.
     """
-    if question.kind in ("pose", "text"):
-        return set([p for p, i in enumerate(asked) if 0 <= i - first_number < 1000][-1:])
+    if numbers := [p for p, i in enumerate(asked) if 0 <= i - first_number < 1000]:
+        return set(numbers[-1:])
     if question.answer.count(";") or question.answer == "none":
         return set()
     telling = [place for place, token in enumerate(asked) if token in words]
