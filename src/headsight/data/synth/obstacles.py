@@ -20,8 +20,13 @@ def obstacles(
     outlines: list[NDArray[np.float64]],
     *,
     share: float,
+    aside: tuple[float, float] = (0.35, 1.2),
+    below: tuple[float, float] = (-0.2, 1.4),
 ) -> list[Part]:
-    """In a `share` of pictures a few things in camera space, some before one of the `outlines`."""
+    """In a `share` of pictures a few things in camera space, some before one of the `outlines`.
+
+    `aside` and `below` tell how far from an outline's middle they stand, in sizes of it.
+    """
     if rng.random() < 1 - share or not outlines:
         return []
     parts = []
@@ -31,8 +36,8 @@ def obstacles(
         (x1, y1), (x2, y2) = at.min(0), at.max(0)
         size = max(x2 - x1, y2 - y1)
         side = rng.choice((-1, 1))
-        x = (x1 + x2) / 2 + side * size * rng.uniform(0.35, 1.2)
-        y = (y1 + y2) / 2 + size * rng.uniform(-0.2, 1.4)
+        x = (x1 + x2) / 2 + side * size * rng.uniform(*aside)
+        y = (y1 + y2) / 2 + size * rng.uniform(*below)
         depth = float(target[:, 2].min()) * rng.uniform(0.6, 0.93)
         parts.append(_thing(rng, camera, (x, y), size * rng.uniform(0.2, 0.9), depth))
     return parts

@@ -41,9 +41,9 @@ class Bird:
 BIRDS: dict[str, Bird] = {
     "songbird": Bird(
         girth=0.30,
-        pitch=32,
+        pitch=32.0,
         neck=0.12,
-        neck_up=62,
+        neck_up=62.0,
         head=0.2,
         beak=0.2,
         leg=0.36,
@@ -58,9 +58,9 @@ BIRDS: dict[str, Bird] = {
     ),
     "gull": Bird(
         girth=0.21,
-        pitch=4,
+        pitch=4.0,
         neck=0.14,
-        neck_up=12,
+        neck_up=12.0,
         head=0.14,
         beak=0.22,
         leg=0.2,
@@ -71,9 +71,9 @@ BIRDS: dict[str, Bird] = {
     ),
     "duck": Bird(
         girth=0.27,
-        pitch=12,
+        pitch=12.0,
         neck=0.34,
-        neck_up=72,
+        neck_up=72.0,
         head=0.145,
         beak=0.25,
         beak_flat=1.9,
@@ -84,9 +84,9 @@ BIRDS: dict[str, Bird] = {
     ),
     "heron": Bird(
         girth=0.23,
-        pitch=28,
+        pitch=28.0,
         neck=0.85,
-        neck_up=68,
+        neck_up=68.0,
         head=0.11,
         beak=0.42,
         leg=1.0,
@@ -189,7 +189,7 @@ def _head(kit: Kit, body: Kit, kind: Bird, coat: Material, bill: Material, g: fl
         spot = np.array([r * 0.5, s * r * 0.76, r * 0.28])
         head.add(blob(spot, (size * 1.25, size * 0.8, size * 1.25)), rim)
         head.add(blob(spot + np.array([0.2 * size, s * size * 0.45, 0]), size * 0.8), pupil)
-        head.mark(f"{name}_eye", spot + np.array([0, s * size * 0.4, 0]), size * 1.8)
+        head.mark(f"{name} eye", spot + np.array([0, s * size * 0.4, 0]), size * 1.8)
 
 
 def _leg(
@@ -211,7 +211,8 @@ def _leg(
         size = 0.13 if turn != 180 else 0.07
         toe = foot + np.array([np.cos(a), np.sin(a), 0]) * size * (0.6 if kind.flies else 1)
         kit.add(loft([foot, toe], (thick * 0.8, thick * 0.45), sides=6), skin)
-    kit.mark(f"{name}_leg", foot, thick * 2)
+    out = min(0.7, 0.24 / max(length, 0.01))  # where it comes out of the feathers
+    kit.mark(f"{name} leg", top + out * (ankle - top), thick * 3.5)
 
 
 def _folded_wing(body: Kit, quill: Material, name: str, s: float, g: float) -> None:
@@ -221,7 +222,7 @@ def _folded_wing(body: Kit, quill: Material, name: str, s: float, g: float) -> N
     body.add(
         loft(spots, [(0.03, g * 0.3), (0.035, g * 0.5), (0.03, g * 0.36), (0.015, 0.03)]), quill
     )
-    body.mark(f"{name}_wing", (-0.2 * long, s * (g * 0.84 + 0.025), 0.0), g * 0.2)
+    body.mark(f"{name} wing", (-0.2 * long, s * (g * 0.84 + 0.025), 0.0), g * 0.2)
 
 
 def _spread_wing(
@@ -239,4 +240,4 @@ def _spread_wing(
         ),
         quill,
     )  # fmt: skip
-    body.mark(f"{name}_wing", elbow * 0.5 + tip * 0.5, 0.04)
+    body.mark(f"{name} wing", elbow * 0.5 + tip * 0.5, 0.04)

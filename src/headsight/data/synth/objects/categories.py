@@ -15,6 +15,8 @@ from headsight.data.synth.objects.quadrupeds import quadruped
 __all__ = ["CATEGORIES", "names_of"]
 
 _ROOM = View(elevation=(2.0, 42.0))
+_NEAR = View(azimuth=(-50.0, 50.0), elevation=(2.0, 42.0))
+"""Of a table the near side is the front."""
 _ROAD = View(elevation=(-3.0, 30.0))
 _ABOVE = View(elevation=(15.0, 85.0), roll=25.0)
 _SWIM = View(elevation=(-25.0, 30.0), roll=8.0, has_ground=False)
@@ -67,8 +69,8 @@ _ALL = (
     _of("fly", "winged-insect-15", creatures.fly, _ABOVE),
     _of("spider", "spider-12", creatures.spider, _ABOVE),
     _of("chair", "chair-10", furniture.chair, _ROOM),
-    _of("table", "table-8", furniture.table, _ROOM),
-    _of("stool", "table-8", furniture.stool, _ROOM),
+    _of("table", "table-8", furniture.table, _NEAR),
+    _of("stool", "table-8", furniture.stool, _NEAR),
     _of("sofa", "sofa-14", furniture.sofa, _ROOM),
     _of("bed", "bed-10", furniture.bed, View(elevation=(8.0, 50.0)), "unseen"),
     _of("lamp", "lamp-9", furniture.lamp, _ROOM),

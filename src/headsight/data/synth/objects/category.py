@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from headsight.data.synth.objects.kit import Kit, Model
-from headsight.errors import AnnotationError
 from headsight.language.schema import KeypointSchema
+from headsight.language.schema_library import read_schema, schema
 
 __all__ = ["Category", "Split", "View", "object_schema"]
+
+_FOLDER = Path(__file__).with_name("schemas")
 
 Split = Literal["seen", "unseen"]
 
@@ -39,7 +41,7 @@ class Category:
 
     name: str
     schema: str
-    """Name of its schema, a file of `schemas/`."""
+    """Name of its schema, which rendered and real pictures may share."""
     build: Callable[[Kit], None]
     """Puts one into a kit; it names every point of the schema."""
     split: Split = "seen"
@@ -54,18 +56,10 @@ class Category:
 
 @lru_cache(maxsize=64)
 def object_schema(name: str) -> KeypointSchema:
-    """The schema of that name among those of rendered objects.
+    """The schema of that name: one of MP-100's, or one that only rendered objects have.
 
     Raises:
-        AnnotationError: there is none.
+        InputError: there is none.
     """
-    import json
-
-    file = resources.files("headsight.data.synth.objects") / "schemas" / f"{name}.json"
-    if not file.is_file():
-        known = resources.files("headsight.data.synth.objects") / "schemas"
-        names = sorted(f.name.removesuffix(".json") for f in known.iterdir())
-        raise AnnotationError(
-            f"There is no object schema {name!r}. Choose one of {', '.join(names)}."
-        )
-    return KeypointSchema.from_dict(json.loads(file.read_text("utf-8")))
+    own = _FOLDER / f"{name}.json"
+    return read_schema(own) if own.is_file() else schema(name)

@@ -65,25 +65,25 @@ def _swimmer(
         coat,
     )  # fmt: skip
     kit.mark("mouth", spine(0.5) + vec(high * 0.1, 0, 0), high * 0.3)
-    kit.mark("tail_base", spine(-0.5), high * 0.3)
+    kit.mark("tail base", spine(-0.5), high * 0.3)
     rise = high * (1.1 if is_shark else rng.uniform(0.4, 0.8))
     base, tip = spine(0.12) + vec(0, 0, high * 0.96), spine(-0.1) + vec(0, 0, high + rise)
     rear = spine(-0.12 if is_shark else -0.3) + vec(0, 0, high * 0.62)
     _fin(kit, fin, (base - vec(0, 0, high * 0.2), tip, rear))
-    kit.mark("dorsal_fin_base", base, high * 0.12)
-    kit.mark("dorsal_fin_tip", tip * 0.94 + rear * 0.06, 0.02)
+    kit.mark("dorsal fin base", base, high * 0.12)
+    kit.mark("dorsal fin tip", tip * 0.94 + rear * 0.06, 0.02)
     low = spine(-0.3) + vec(-0.04, 0, -high * 0.9 - 0.03)
     _fin(
         kit, fin, (spine(-0.2) + vec(0, 0, -high * 0.5), low, spine(-0.4) + vec(0, 0, -high * 0.2))
     )
-    kit.mark("anal_fin_tip", low * 0.94 + spine(-0.3) * 0.06, 0.02)
+    kit.mark("anal fin tip", low * 0.94 + spine(-0.3) * 0.06, 0.02)
     sway = spine(-0.68 if is_shark else -0.75)
     for name, s in (("upper", 1.0), ("lower", -1.0)):
         length = high * (1.15 if not is_shark else 1.7 if s > 0 else 0.9)
         end = sway + vec(-0.02 if s < 0 else -0.08 * is_shark, 0, s * length)
         root = spine(-0.5)
         _fin(kit, fin, (root + vec(0.02, 0, s * high * 0.12), end, root + vec(-0.13, 0, -s * 0.01)))
-        kit.mark(f"{name}_tail_tip", end * 0.94 + root * 0.06, 0.02)
+        kit.mark(f"{name} tail tip", end * 0.94 + root * 0.06, 0.02)
     for name, s in SIDES:
         _side_of_fish(kit, spine, (w, high), fin, name, s, is_shark=is_shark)
 
@@ -103,7 +103,7 @@ def _side_of_fish(
     spot = spine(0.39) + np.array([0, s * w * 0.66, high * 0.22])
     kit.add(blob(spot, (eye, eye * 0.5, eye)), plain((0.92, 0.88, 0.7)))
     kit.add(blob(spot + vec(0, s * eye * 0.3, 0), (eye * 0.6, eye * 0.4, eye * 0.6)), plain(BLACK))
-    kit.mark(f"{name}_eye", spot, eye * 1.5)
+    kit.mark(f"{name} eye", spot, eye * 1.5)
     gill = spine(0.2) + np.array([0, s * w * 0.93, 0])
     line = [
         gill + vec(0.0, -s * 0.05 * w, high * 0.5),
@@ -111,12 +111,12 @@ def _side_of_fish(
         gill + vec(0.0, -s * 0.05 * w, -high * 0.45),
     ]
     kit.add(loft(line, 3 * (high * 0.035 + 0.003,), up=(1, 0, 0), sides=6), fin)
-    kit.mark(f"{name}_gill", gill, high * 0.2)
+    kit.mark(f"{name} gill", gill, high * 0.2)
     out = high * (1.5 if is_shark else 0.75)
     root = spine(0.16) + np.array([0, s * w * 0.85, -high * 0.3])
     tip = root + np.array([-0.16, s * out * 0.8, -out * 0.45])
     _fin(kit, fin, (root + vec(0.03, 0, 0), tip, root + vec(-0.1, 0, -0.01)))
-    kit.mark(f"{name}_pectoral_fin_tip", tip * 0.94 + root * 0.06, 0.02)
+    kit.mark(f"{name} pectoral fin tip", tip * 0.94 + root * 0.06, 0.02)
 
 
 def _fin(kit: Kit, material: Material, corners: tuple[Vector, Vector, Vector]) -> None:
@@ -155,7 +155,7 @@ def beetle(kit: Kit) -> None:
     kit.add(blob((0.32, 0, 0.1), (0.15, wide * 0.8, 0.13)), black)
     kit.mark("thorax", (0.34, 0, 0.22), 0.05)
     kit.mark("waist", (0.21, 0, 0.25), 0.08)
-    kit.mark("abdomen_tip", (-0.48, 0, 0.12), 0.12)
+    kit.mark("abdomen tip", (-0.48, 0, 0.12), 0.12)
     _insect_head(kit, black, (0.5, 0.09), 0.11, rng.uniform(0.2, 0.4), plain((0.3, 0.25, 0.2)))
     _six_legs(kit, black, (0.34, 0.24, 0.08), wide * 0.6, 0.16, 0.024)
 
@@ -172,7 +172,7 @@ def ant(kit: Kit) -> None:
     kit.add(blob((-0.38, 0, 0.2), (0.26, fat, fat)), skin)
     kit.mark("thorax", (0.12, 0, 0.31), 0.04)
     kit.mark("waist", (-0.1, 0, 0.25), 0.05)
-    kit.mark("abdomen_tip", (-0.61, 0, 0.21), 0.1)
+    kit.mark("abdomen tip", (-0.61, 0, 0.21), 0.1)
     _insect_head(kit, skin, (0.44, 0.22), 0.13, rng.uniform(0.3, 0.45), plain(BLACK, specular=0.5))
     _six_legs(kit, skin, (0.24, 0.13, 0.02), 0.06, 0.3, 0.017)
 
@@ -187,7 +187,7 @@ def fly(kit: Kit) -> None:
     kit.add(loft([(-0.02, 0, 0.22), (-0.25, 0, 0.2), (-0.46, 0, 0.15)], (0.1, 0.16, 0.06)), belly)
     kit.mark("thorax", (0.12, 0, 0.4), 0.05)
     kit.mark("waist", (-0.05, 0, 0.33), 0.1)
-    kit.mark("abdomen_tip", (-0.49, 0, 0.15), 0.05)
+    kit.mark("abdomen tip", (-0.49, 0, 0.15), 0.05)
     eye = plain(varied(rng, (0.55, 0.12, 0.1)), specular=0.5)
     _insect_head(kit, shine, (0.36, 0.23), 0.11, 0.13, eye, eye_size=0.75)
     _six_legs(kit, shine, (0.22, 0.12, 0.02), 0.09, 0.22, 0.015)
@@ -201,7 +201,7 @@ def fly(kit: Kit) -> None:
             loft([root, root + aim * 0.3, root + aim * 0.52, tip],
                  [(0.03, 0.008), (0.12, 0.008), (0.12, 0.007), (0.04, 0.006)]), wing,
         )  # fmt: skip
-        kit.mark(f"{name}_wing_tip", tip, 0.03)
+        kit.mark(f"{name} wing tip", tip, 0.03)
 
 
 def _insect_head(
@@ -219,13 +219,13 @@ def _insect_head(
     for name, s in SIDES:
         spot = np.array([x + size * 0.35, s * size * 0.72, z + size * 0.35])
         kit.add(blob(spot, size * eye_size), eye)
-        kit.mark(f"{name}_eye", spot, size * (eye_size + 0.3))
+        kit.mark(f"{name} eye", spot, size * (eye_size + 0.3))
         root = np.array([x + size * 0.8, s * size * 0.35, z + size * 0.3])
         bend = root + np.array([0.4, s * rng.uniform(0.3, 0.6), 0.4]) * feeler
         tip = bend + np.array([0.6, s * rng.uniform(0.2, 0.6), rng.uniform(-0.2, 0.2)]) * feeler
         thick = 0.012 + 0.03 * size
         kit.add(loft([root, bend, tip], (thick, thick * 0.9, thick * 0.9), sides=6), skin)
-        kit.mark(f"{name}_antenna_tip", tip, thick * 1.5)
+        kit.mark(f"{name} antenna tip", tip, thick * 1.5)
 
 
 def _six_legs(
@@ -242,7 +242,7 @@ def _six_legs(
             aim = (0.3, -0.05, -0.4)[k] + kit.rng.normal(0, 0.05)
             out = (0.3, 0.4, 0.36)[k] * kit.rng.uniform(0.9, 1.15)
             _leg(kit, skin, (at[k], s * half, height * 0.8), (at[k] + aim, s * (half + out), 0.0),
-                 f"{name}_{which}_foot", thick)  # fmt: skip
+                 f"{name} {which} foot", thick)  # fmt: skip
 
 
 def _leg(
@@ -274,7 +274,7 @@ def spider(kit: Kit) -> None:
     kit.add(blob((-0.05 - fat, 0, 0.24), (fat * 1.25, fat, fat * 0.9)), back)
     kit.mark("head", (0.12, 0, 0.29), 0.04)
     kit.mark("waist", (-0.03, 0, 0.26), 0.08)
-    kit.mark("abdomen_tip", (-0.03 - fat * 2.2, 0, 0.25), 0.12)
+    kit.mark("abdomen tip", (-0.03 - fat * 2.2, 0, 0.25), 0.12)
     eye = plain(BLACK, specular=0.8, gloss=60)
     for _, s in SIDES:
         kit.add(blob((0.25, s * 0.045, 0.24), 0.025), eye)
@@ -290,4 +290,4 @@ def spider(kit: Kit) -> None:
             reach = long * (1.0 if which in ("front", "hind") else 0.85)
             root = (0.12 + 0.1 * np.cos(a), s * 0.1 * np.sin(a), 0.18)
             foot = (root[0] + reach * np.cos(a), root[1] + s * reach * np.sin(a), 0.0)
-            _leg(kit, skin, root, foot, f"{name}_{which}_foot", 0.02)
+            _leg(kit, skin, root, foot, f"{name} {which} foot", 0.02)

@@ -22,6 +22,9 @@ from headsight.data.synth.surface import Material
 
 __all__ = ["face", "hand", "person", "robot"]
 
+_THUMB = ("base", "knuckle", "joint", "tip")
+_FINGER = ("knuckle", "middle joint", "end joint", "tip")
+
 
 def _hair(rng: np.random.Generator) -> Material:
     return plain(varied(rng, list(HAIR.values())[int(rng.integers(len(HAIR)))]), specular=0.1)
@@ -54,8 +57,8 @@ def hand(kit: Kit) -> None:
     kit.mark("wrist", (0, 0, 0.0), 0.08)
     spread, curl_all = rng.uniform(1, 9), rng.choice((0.0, 0.35, 0.9)) * rng.uniform(0.5, 1.2)
     fingers = (
-        ("forefinger", 0.108, 0.345, 0.33, 1.0), ("middle_finger", 0.038, 0.36, 0.37, 0.25),
-        ("ring_finger", -0.034, 0.35, 0.34, -0.5), ("pinky_finger", -0.1, 0.32, 0.26, -1.4),
+        ("forefinger", 0.108, 0.345, 0.33, 1.0), ("middle finger", 0.038, 0.36, 0.37, 0.25),
+        ("ring finger", -0.034, 0.35, 0.34, -0.5), ("little finger", -0.1, 0.32, 0.26, -1.4),
     )  # fmt: skip
     nail = plain(dark(varied(rng, (0.95, 0.75, 0.72)), 1.0), specular=0.4)
     for name, y, z, long, lean in fingers:
@@ -72,7 +75,7 @@ def hand(kit: Kit) -> None:
         thumb.append(thumb[-1] + step / np.linalg.norm(step) * size)
     kit.add(loft(thumb, (0.065, 0.048, 0.042, 0.03), up=(1, 0.1, 0), rings=12), skin)
     for k, at in enumerate(thumb):
-        kit.mark(f"thumb{k + 1}", at, (0.09, 0.065, 0.055, 0.045)[k])
+        kit.mark(f"thumb {_THUMB[k]}", at, (0.09, 0.065, 0.055, 0.045)[k])
 
 
 def _finger(
@@ -90,7 +93,7 @@ def _finger(
     tip = spots[-1] - aim @ np.array([np.cos(angle), 0, -np.sin(angle)]) * 0.018
     kit.add(blob(tip, 0.014), skins[1])
     for k, at in enumerate(spots):
-        kit.mark(f"{name}{k + 1}", at, (0.065, 0.05, 0.045, 0.04)[k])
+        kit.mark(f"{name} {_FINGER[k]}", at, (0.065, 0.05, 0.045, 0.04)[k])
 
 
 def face(kit: Kit) -> None:
@@ -158,7 +161,7 @@ def face(kit: Kit) -> None:
         ),
         plain((0.25, 0.07, 0.07)),
     )
-    for name, z, r in (("upper_lip", gap + 0.035, 0.042), ("lower_lip", -gap - 0.045, 0.052)):
+    for name, z, r in (("upper lip", gap + 0.035, 0.042), ("lower lip", -gap - 0.045, 0.052)):
         kit.add(
             loft(
                 [
@@ -175,9 +178,9 @@ def face(kit: Kit) -> None:
     iris = plain((0.2, 0.14, 0.09) if rng.random() < 0.6 else (0.3, 0.45, 0.55))
     for name, s in SIDES:
         _side_of_face(kit, (skin, brow, iris), name, s, wide)
-        kit.mark(f"{name}_mouth_corner", (0.7, s * half * 0.98, mouth_z + smile), 0.09)
+        kit.mark(f"{name} mouth corner", (0.7, s * half * 0.98, mouth_z + smile), 0.09)
         kit.add(blob((0.93, s * 0.12, -0.25), (0.09, 0.07, 0.065)), skin)
-        kit.mark(f"{name}_nostril", (0.95, s * 0.17, -0.26), 0.08)
+        kit.mark(f"{name} nostril", (0.95, s * 0.17, -0.26), 0.08)
     _head_hair(kit, brow, wide)
 
 
@@ -191,9 +194,9 @@ def _side_of_face(
     kit.add(
         blob(eye + vec(0.085, 0, 0), (0.02, 0.028, 0.028)), plain(BLACK, specular=0.8, gloss=60)
     )
-    kit.mark(f"{name}_eye", eye + vec(0.08, 0, 0), 0.05)
-    kit.mark(f"{name}_eye_outer", eye + vec(0.015, s * 0.125, 0), 0.07)
-    kit.mark(f"{name}_eye_inner", eye + vec(0.035, -s * 0.125, 0), 0.07)
+    kit.mark(f"{name} eye", eye + vec(0.08, 0, 0), 0.05)
+    kit.mark(f"{name} eye outer", eye + vec(0.015, s * 0.125, 0), 0.07)
+    kit.mark(f"{name} eye inner", eye + vec(0.035, -s * 0.125, 0), 0.07)
     lid = [
         eye + vec(0.0, s * 0.15, 0.01),
         eye + vec(0.07, 0, 0.075),
@@ -207,11 +210,11 @@ def _side_of_face(
         (0.86, s * wide * 0.17, 0.25),
     ]
     kit.add(loft(arc, (0.025, 0.04, 0.035), sides=8), brow)
-    kit.mark(f"{name}_eyebrow_outer", arc[0], 0.06)
-    kit.mark(f"{name}_eyebrow_inner", arc[2], 0.06)
+    kit.mark(f"{name} eyebrow outer", arc[0], 0.06)
+    kit.mark(f"{name} eyebrow inner", arc[2], 0.06)
     ear = np.array([-0.08, s * wide * 1.02, 0.02])
     kit.add(blob(ear, (0.13, 0.06, 0.21), turned(yaw=s * 25.0)), skin)
-    kit.mark(f"{name}_ear", ear + vec(0, s * 0.03, 0), 0.1)
+    kit.mark(f"{name} ear", ear + vec(0, s * 0.03, 0), 0.1)
 
 
 def _head_hair(kit: Kit, hair: Material, wide: float) -> None:
@@ -298,7 +301,7 @@ def _figure(
             ("shoulder", shoulder, 0.1), ("elbow", elbow, 0.075), ("wrist", wrist, 0.06),
             ("hip", hip, 0.14), ("knee", knee, 0.1), ("ankle", ankle, 0.075),
         ):  # fmt: skip
-            kit.mark(f"{name}_{point}", at, depth)
+            kit.mark(f"{name} {point}", at, depth)
 
 
 def _limb(
@@ -343,7 +346,7 @@ def _head(body: Kit, skin: Material, hair: Material | None) -> None:
         else:
             head.add(blob(eye, (0.012, 0.018, 0.012)), plain((0.93, 0.93, 0.9)))
         head.add(blob(eye + vec(size * 0.5, 0, 0), size * 0.6), dark_eye)
-        head.mark(f"{name}_eye", eye, 0.035)
+        head.mark(f"{name} eye", eye, 0.035)
         ear = np.array([-0.005, s * (0.11 if hair is None else 0.089), 0.13])
         head.add(blob(ear, (0.025, 0.014, 0.035)), skin)
-        head.mark(f"{name}_ear", ear, 0.04)
+        head.mark(f"{name} ear", ear, 0.04)

@@ -11,7 +11,7 @@ from headsight.data.synth.surface import Material
 
 __all__ = ["bed", "chair", "lamp", "sofa", "stool", "table"]
 
-_ENDS = (("front", 1.0), ("back", -1.0))
+_ENDS = (("front", 1.0), ("rear", -1.0))
 
 
 def chair(kit: Kit) -> None:
@@ -29,13 +29,13 @@ def chair(kit: Kit) -> None:
         for end, e in _ENDS:
             foot = np.array([e * (deep - leg + splay), s * (wide - leg + splay), leg])
             _leg(kit, frame, (e * (deep - leg), s * (wide - leg), high), foot, leg)
-            kit.mark(f"{name}_{end}_foot", foot, leg * 2)
+            kit.mark(f"{name} {end} foot", foot, leg * 2)
             corner = (e * (deep - 0.01), s * (wide - 0.01), high + thick * 0.3)
-            kit.mark(f"{name}_{end}_seat_corner", corner, 0.05)
+            kit.mark(f"{name} {end} seat corner", corner, 0.05)
         post = np.array([-deep + leg, s * (wide - leg), high])
         end_at = top + np.array([leg, s * (wide - leg), 0])
         _leg(kit, frame, post, end_at, leg)
-        kit.mark(f"{name}_backrest_top", end_at, leg * 2)
+        kit.mark(f"{name} backrest top", end_at, leg * 2)
     middle = (np.array([-deep + leg, 0, high]) + top + vec(leg, 0, 0)) / 2
     angle = turned(pitch=float(np.degrees(np.arctan(lean))))
     kind = rng.integers(3)
@@ -97,9 +97,9 @@ def _top_on_legs(
         for end, e in _ENDS:
             foot = np.array([e * (deep - leg - 0.01 + splay), s * (wide - leg - 0.01 + splay), leg])
             _leg(kit, frame, (e * (deep - leg - 0.01), s * (wide - leg - 0.01), high), foot, leg)
-            kit.mark(f"{name}_{end}_foot", foot, leg * 2)
+            kit.mark(f"{name} {end} foot", foot, leg * 2)
             corner = (e * (deep - 0.012), s * (wide - 0.012), high + thick * 0.3)
-            kit.mark(f"{name}_{end}_top_corner", corner, 0.04)
+            kit.mark(f"{name} {end} top corner", corner, 0.04)
 
 
 def _leg(
@@ -142,13 +142,13 @@ def sofa(kit: Kit) -> None:
         for end, e in _ENDS:
             corner = np.array([e * (deep - 0.04), s * (outer - 0.05), low / 2])
             kit.add(block(corner, (0.05, 0.05, low)), foot)
-            kit.mark(f"{name}_{end}_foot", corner + vec(e * 0.015, s * 0.01, 0), 0.05)
-        kit.mark(f"{name}_seat_front", (deep + 0.01, s * (wide - 0.02), seat - 0.04), 0.06)
-        kit.mark(f"{name}_seat_back", (-deep + back + 0.02, s * (wide - 0.02), seat), 0.06)
-        kit.mark(f"{name}_armrest_front", (deep - 0.01, y, arm_high - 0.02), 0.06)
-        kit.mark(f"{name}_armrest_back", (-deep + back + 0.01, y, arm_high - 0.01), 0.06)
+            kit.mark(f"{name} {end} foot", corner + vec(e * 0.015, s * 0.01, 0), 0.05)
+        kit.mark(f"{name} front seat corner", (deep + 0.01, s * (wide - 0.02), seat - 0.04), 0.06)
+        kit.mark(f"{name} rear seat corner", (-deep + back + 0.02, s * (wide - 0.02), seat), 0.06)
+        kit.mark(f"{name} armrest front end", (deep - 0.01, y, arm_high - 0.02), 0.06)
+        kit.mark(f"{name} armrest rear end", (-deep + back + 0.01, y, arm_high - 0.01), 0.06)
         kit.mark(
-            f"{name}_backrest_top",
+            f"{name} backrest top",
             (-deep + back / 2, s * (outer - 0.02), back_high - 0.02),
             back * 0.6,
         )
@@ -184,13 +184,15 @@ def bed(kit: Kit) -> None:
                      2 * [(min(wide * 0.42, 0.34), 0.07)], squareness=3.5, sides=20,
                      caps=(0.6, 0.6)), pillow)  # fmt: skip
     for name, s in SIDES:
-        for end, x in (("head", -long - 0.02), ("foot", long - 0.04)):
+        for end, x in (("rear", -long - 0.02), ("front", long - 0.04)):
             foot = np.array([x, s * (wide - 0.04), 0.03])
             _leg(kit, frame, (x, s * (wide - 0.04), high - 0.2), foot, 0.035)
-            kit.mark(f"{name}_{end}_leg", foot, 0.07)
-        kit.mark(f"{name}_head_corner", (-long + 0.04, s * (wide * 0.96), high - 0.01), 0.06)
-        kit.mark(f"{name}_foot_corner", (long - 0.03, s * wide * 0.97, high + 0.01), 0.06)
-        kit.mark(f"{name}_headboard_top", (-long - 0.03, s * (wide - 0.02), board - 0.02), 0.06)
+            kit.mark(f"{name} {end} foot", foot, 0.07)
+        kit.mark(
+            f"{name} rear mattress corner", (-long + 0.04, s * (wide * 0.96), high - 0.01), 0.06
+        )
+        kit.mark(f"{name} front mattress corner", (long - 0.03, s * wide * 0.97, high + 0.01), 0.06)
+        kit.mark(f"{name} headboard top", (-long - 0.03, s * (wide - 0.02), board - 0.02), 0.06)
 
 
 def lamp(kit: Kit) -> None:
@@ -200,8 +202,8 @@ def lamp(kit: Kit) -> None:
     base, thick = rng.uniform(0.14, 0.2), 0.04
     kit.add(lathe([(0, 0), (base, 0), (base, 0), (base * 0.92, thick), (base * 0.92, thick),
                    (0, thick * 1.3)]), lack)  # fmt: skip
-    kit.mark("base_front", (base * 0.95, 0, thick * 0.5), 0.03)
-    kit.mark("base_back", (-base * 0.95, 0, thick * 0.5), 0.03)
+    kit.mark("base front", (base * 0.95, 0, thick * 0.5), 0.03)
+    kit.mark("base back", (-base * 0.95, 0, thick * 0.5), 0.03)
     button = np.array([base * 0.5, 0, thick * 1.1])
     kit.add(lathe([(0, 0.03), (0.026, 0.03), (0.03, 0), (0.03, -0.03)], origin=button, sides=12),
             plain((0.85, 0.1, 0.1)))  # fmt: skip
@@ -221,7 +223,7 @@ def lamp(kit: Kit) -> None:
                 ),
                 steel,
             )
-    for name, at in (("base_joint", joint), ("elbow", elbow), ("head_joint", head)):
+    for name, at in (("base joint", joint), ("elbow", elbow), ("head joint", head)):
         spot = at - np.array([0, 0.03, 0])
         kit.add(lathe([(0, 0), (0.03, 0), (0.03, 0), (0.03, 0.06), (0.03, 0.06), (0, 0.06)],
                       origin=spot, axis=(0, 1, 0), sides=14), lack)  # fmt: skip
@@ -236,5 +238,5 @@ def lamp(kit: Kit) -> None:
     shade.add(lathe([(0.02, 0.03), (0.03, long * 0.5), (0.055, long * 0.75), (0.045, long * 0.92),
                      (0, long * 0.97)], axis=(1, 0, 0), sides=14), glass)  # fmt: skip
     shade.mark("bulb", (long * 0.9, 0, 0), 0.08)
-    shade.mark("shade_rim_top", (long - 0.008, 0, wide * 0.97), 0.02)
-    shade.mark("shade_rim_bottom", (long - 0.008, 0, -wide * 0.97), 0.02)
+    shade.mark("shade rim top", (long - 0.008, 0, wide * 0.97), 0.02)
+    shade.mark("shade rim bottom", (long - 0.008, 0, -wide * 0.97), 0.02)

@@ -22,7 +22,7 @@ def _fullness(kit: Kit) -> float:
     )
 
 
-def _folds(kit: Kit, count: float, depth: float) -> Relief:
+def _folds(kit: Kit, count: int | float, depth: float) -> Relief:
     """Folds that deepen toward the hem."""
     phase = kit.rng.uniform(0, 2 * np.pi)
 
@@ -77,13 +77,13 @@ def shirt(kit: Kit) -> None:
             fabric,
             (0.5, 0.6),
         )
-        kit.mark(f"{name}_shoulder", upper + vec(0, -s * 0.015, -0.01), 0.05 + half * full * 0.8)
-        kit.mark(f"{name}_armpit", lower + vec(0, -s * 0.01, -0.01), 0.04 + half * full)
-        kit.mark(f"{name}_cuff_outer", end + across * cuff * 0.94 - aim * 0.01, 0.04 + cuff * deep)
-        kit.mark(f"{name}_cuff_inner", end - across * cuff * 0.94 - aim * 0.01, 0.04 + cuff * deep)
-        kit.mark(f"{name}_hem", (0, s * flare * 0.96, 0.012), 0.05 + half * full * 0.6)
-        kit.mark(f"{name}_neckline", (0, s * neck * 0.97, top - 0.008), 0.03 + half * full * 0.6)
-    kit.mark("hem_center", (flare * full * 0.97, 0, 0.01), 0.04)
+        kit.mark(f"{name} shoulder", upper + vec(0, -s * 0.015, -0.01), 0.05 + half * full * 0.8)
+        kit.mark(f"{name} armpit", lower + vec(0, -s * 0.01, -0.01), 0.04 + half * full)
+        kit.mark(f"{name} cuff outer", end + across * cuff * 0.94 - aim * 0.01, 0.04 + cuff * deep)
+        kit.mark(f"{name} cuff inner", end - across * cuff * 0.94 - aim * 0.01, 0.04 + cuff * deep)
+        kit.mark(f"{name} hem", (0, s * flare * 0.96, 0.012), 0.05 + half * full * 0.6)
+        kit.mark(f"{name} neckline", (0, s * neck * 0.97, top - 0.008), 0.03 + half * full * 0.6)
+    kit.mark("hem centre", (flare * full * 0.97, 0, 0.01), 0.04)
     if rng.random() < 0.5:
         button = plain(any_colour(rng))
         for z in np.linspace(top - drop - 0.06, 0.06, 5):
@@ -103,7 +103,7 @@ def _neckline(kit: Kit, fabric: Material, at: tuple[float, float, float], drop: 
     kit.add(loft([(deep * 0.42, 0, top - drop * 0.45), (x + 0.002, 0, top - drop * 0.45)],
                  2 * [(neck * 0.8, drop * 0.5)], caps=(0, 0.1), sides=18), skin)  # fmt: skip
     kit.add(loft(rim, 9 * (0.011,), up=(1, 0, 0.3), sides=8), plain(any_colour(kit.rng)))
-    kit.mark("neckline_center", (x + 0.008, 0, top - drop), 0.025)
+    kit.mark("neckline centre", (x + 0.008, 0, top - drop), 0.025)
 
 
 def trousers(kit: Kit) -> None:
@@ -133,7 +133,7 @@ def trousers(kit: Kit) -> None:
     kit.add(
         blob((waist * full * 1.03, 0, top - 0.015), (0.012, 0.018, 0.018)), plain((0.8, 0.7, 0.4))
     )
-    kit.mark("waist_center", (waist * full * 1.03, 0, top - 0.012), 0.04)
+    kit.mark("waist centre", (waist * full * 1.03, 0, top - 0.012), 0.04)
     hem = hips * rng.uniform(0.28, 0.55)
     spread = rng.uniform(0.02, 0.16)
     for name, s in SIDES:
@@ -152,9 +152,9 @@ def trousers(kit: Kit) -> None:
                      relief=_folds(kit, 3, 0.03)), fabric, (1, 1.5))  # fmt: skip
         for end_name, at, r in (("knee", knee, knee_wide), ("hem", end + vec(0, 0, 0.012), hem)):
             depth = 0.03 + r * full * 1.5
-            kit.mark(f"{name}_{end_name}_outer", at + vec(0, s * r * 0.94, 0), depth)
-            kit.mark(f"{name}_{end_name}_inner", at - vec(0, s * r * 0.94, 0), depth)
-        kit.mark(f"{name}_waist", (0, s * waist * 0.97, top - 0.01), 0.02 + waist * full)
+            kit.mark(f"{name} {end_name} outer", at + vec(0, s * r * 0.94, 0), depth)
+            kit.mark(f"{name} {end_name} inner", at - vec(0, s * r * 0.94, 0), depth)
+        kit.mark(f"{name} waist", (0, s * waist * 0.97, top - 0.01), 0.02 + waist * full)
     kit.mark("crotch", (0, 0, fork + 0.01), 0.05 + hips * full)
 
 
@@ -181,11 +181,11 @@ def skirt(kit: Kit) -> None:
         plain(any_colour(rng)),
     )
     for name, s in SIDES:
-        kit.mark(f"{name}_waist", (0, s * waist * 0.99, long - 0.015), 0.02 + waist * full)
-        kit.mark(f"{name}_side", (0, s * side * 0.93, long / 2), 0.03 + side * full)
-        kit.mark(f"{name}_hem", (0, s * hem * 0.9, 0.012), 0.03 + hem * full)
-    kit.mark("waist_center", (waist * full * 1.04, 0, long - 0.018), 0.04)
-    kit.mark("hem_center", (hem * full * 0.93, 0, 0.012), 0.03 + 0.12 * hem)
+        kit.mark(f"{name} waist end", (0, s * waist * 0.99, long - 0.015), 0.02 + waist * full)
+        kit.mark(f"{name} side", (0, s * side * 0.93, long / 2), 0.03 + side * full)
+        kit.mark(f"{name} hem corner", (0, s * hem * 0.9, 0.012), 0.03 + hem * full)
+    kit.mark("waist centre", (waist * full * 1.04, 0, long - 0.018), 0.04)
+    kit.mark("hem centre", (hem * full * 0.93, 0, 0.012), 0.03 + 0.12 * hem)
 
 
 def dress(kit: Kit) -> None:
@@ -216,21 +216,21 @@ def dress(kit: Kit) -> None:
         ),
         belt,
     )
-    kit.mark("waist_center", (waist * full * 1.06, 0, middle), 0.04)
+    kit.mark("waist centre", (waist * full * 1.06, 0, middle), 0.04)
     angle = np.radians(48)
     knot = np.array([waist * full * 1.1 * np.cos(angle) + 0.01, waist * np.sin(angle), middle])
     for s in (-1.0, 1.0):
         kit.add(loft([knot, knot + vec(0.01, s * 0.045, 0.012 * s)], (0.008, 0.022), sides=8), belt)
     kit.add(blob(knot, (0.018, 0.014, 0.016)), plain(BLACK))
-    kit.mark("belt_knot", knot, 0.03)
+    kit.mark("belt knot", knot, 0.03)
     _neckline(kit, fabric, (top, neck, half * full), rng.uniform(0.06, 0.14))
     for name, s in SIDES:
-        kit.mark(f"{name}_neckline", (0, s * neck * 0.97, top - 0.008), 0.03 + half * full * 0.6)
-        kit.mark(f"{name}_shoulder", (0, s * half * 0.84, top - 0.045), 0.03 + half * full * 0.7)
-        kit.mark(f"{name}_armpit", (0, s * half * 0.95, armpit), 0.02 + half * full)
-        kit.mark(f"{name}_waist", (0, s * waist * 1.01, middle), 0.02 + waist * full)
-        kit.mark(f"{name}_hem", (0, s * hem * 0.9, 0.012), 0.03 + hem * full)
+        kit.mark(f"{name} neckline", (0, s * neck * 0.97, top - 0.008), 0.03 + half * full * 0.6)
+        kit.mark(f"{name} shoulder", (0, s * half * 0.84, top - 0.045), 0.03 + half * full * 0.7)
+        kit.mark(f"{name} armpit", (0, s * half * 0.95, armpit), 0.02 + half * full)
+        kit.mark(f"{name} waist", (0, s * waist * 1.01, middle), 0.02 + waist * full)
+        kit.mark(f"{name} hem", (0, s * hem * 0.9, 0.012), 0.03 + hem * full)
         hole = [(0, s * half * 0.86, top - 0.045), (0, s * half * 0.985, armpit + 0.05),
                 (0, s * half * 1.0, armpit)]  # fmt: skip
         kit.add(loft(hole, (0.012, 0.02 + half * full * 0.3, 0.012), up=_UP, sides=8), plain(BLACK))
-    kit.mark("hem_center", (hem * full * 0.93, 0, 0.012), 0.03 + 0.12 * hem)
+    kit.mark("hem centre", (hem * full * 0.93, 0, 0.012), 0.03 + 0.12 * hem)

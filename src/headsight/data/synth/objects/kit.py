@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from headsight.data.synth.bodies import FloatArray, IntArray, smooth_normals
-from headsight.data.synth.objects.solids import Vector
+from headsight.data.synth.objects.solids import Number, Numbers, Vector
 from headsight.data.synth.shapes import Mesh
 from headsight.data.synth.surface import Material, Part
 
@@ -74,24 +73,24 @@ class Kit:
     """Points, faces, corner uv, material."""
     marks: dict[str, Mark] = field(default_factory=dict)
 
-    def at(self, origin: ArrayLike, turn: Vector | None = None) -> Kit:
+    def at(self, origin: Numbers, turn: Vector | None = None) -> Kit:
         """A kit whose frame lies at `origin`, rotated by `turn`, in this one's frame."""
         axes = self.turn if turn is None else self.turn @ turn
         return Kit(self.rng, self.place(origin), axes, self.solids, self.marks)
 
-    def place(self, at: ArrayLike) -> Vector:
+    def place(self, at: Numbers) -> Vector:
         """A point of this frame in the frame of the object."""
         result: Vector = self.turn @ np.asarray(at, np.float64) + self.origin
         return result
 
-    def add(self, mesh: Mesh, material: Material, tile: tuple[float, float] = (1, 1)) -> None:
+    def add(self, mesh: Mesh, material: Material, tile: tuple[Number, Number] = (1, 1)) -> None:
         """Put a solid in; `tile` repeats the material's texture."""
         points, faces, uv = mesh
         moved = points.astype(np.float64) @ self.turn.T + self.origin
         corners = (_corner_uv(faces, uv) * np.asarray(tile, np.float32)).astype(np.float32)
         self.solids.append((moved.astype(np.float32), faces, corners, material))
 
-    def mark(self, name: str, at: ArrayLike, depth: float) -> None:
+    def mark(self, name: str, at: Numbers, depth: float) -> None:
         """Name a point that lies at most `depth` below the surface."""
         self.marks[name] = Mark(self.place(at), depth)
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from headsight.data.synth.bodies import FloatArray
 from headsight.data.synth.objects.category import View
 from headsight.data.synth.objects.kit import Model
-from headsight.data.synth.objects.solids import Vector, turned
+from headsight.data.synth.objects.solids import Number, Vector, turned
 from headsight.data.synth.trace import Camera
 
 __all__ = ["FACING", "Stand", "ground_shadow", "stand", "view_rotation"]
@@ -40,7 +40,7 @@ class Stand:
         return result
 
 
-def view_rotation(azimuth_deg: float, elevation_deg: float, roll_deg: float) -> Vector:
+def view_rotation(azimuth_deg: Number, elevation_deg: Number, roll_deg: Number) -> Vector:
     """(3, 3) from an object's axes to the camera's.
 
     Example:

@@ -94,7 +94,7 @@ def _legs(kit: Kit, body: Kit, build: Build, coat: Material, *, sits: bool) -> N
             step = stride * turn * (1 if is_front else -1) + rng.normal(0, 0.02)
             foot = np.array([top[0] + step + (0.02 if is_front else -0.06), top[1], r * 0.9])
             back = np.array([-1.0 if is_front else 1.0, 0, 0])
-            share = 0.46
+            share = 0.46 if is_front or not build.is_digitigrade else 0.36
             length = max(
                 float(np.linalg.norm(top - foot)) * rng.uniform(1.03, 1.1), build.leg * 0.8
             )
@@ -111,18 +111,21 @@ def _legs(kit: Kit, body: Kit, build: Build, coat: Material, *, sits: bool) -> N
             start = top * 0.985 + np.array([0, 0, g * 0.1])
             upper = [start, (top + joint) / 2, joint]
             lower = [joint, (joint + end) / 2, end]
+            bend = joint
             if not is_front:  # the hock stands out to the back
                 lower[1] = lower[1] + np.array([-0.09 * length, 0, 0.02 * length])
+                if build.is_digitigrade:
+                    bend = lower[1]
             kit.add(loft(upper, (thick, thick * 0.9, r * 1.35), up=(1, 0.05, 0.02), sides=10), coat)
             kit.add(loft(lower, (r * 1.35, r, r * 0.9), up=(1, 0.05, 0.02), sides=10), coat)
             paw = end + np.array([r * 0.55, 0, -r * 0.15])
             kit.add(blob(paw, (r * 1.75, r * 1.25, r * 0.95)), hoof if r < 0.06 else coat)
             first, middle, last = (
-                ("shoulder", "elbow", "front_paw") if is_front else ("hip", "knee", "back_paw")
+                ("shoulder", "elbow", "front paw") if is_front else ("hip", "knee", "back paw")
             )
-            kit.mark(f"{name}_{first}", top + np.array([0, s * 0.6 * r, 0]), thick * 1.5)
-            kit.mark(f"{name}_{middle}", joint, r * 2.2)
-            kit.mark(f"{name}_{last}", paw, r * 1.8)
+            kit.mark(f"{name} {first}", top + np.array([0, s * 0.6 * r, 0]), thick * 1.5)
+            kit.mark(f"{name} {middle}", bend, r * 2.2)
+            kit.mark(f"{name} {last}", paw, r * 1.8)
 
 
 def _tail(body: Kit, build: Build, coat: Material) -> None:
@@ -143,7 +146,7 @@ def _tail(body: Kit, build: Build, coat: Material) -> None:
         ),
         coat,
     )
-    body.mark("root_of_tail", root, t + g * 0.3)
+    body.mark("root of tail", root, t + g * 0.3)
 
 
 def _neck_and_head(kit: Kit, body: Kit, build: Build, coat: Material, pitch: float) -> None:
@@ -196,7 +199,7 @@ def _neck_and_head(kit: Kit, body: Kit, build: Build, coat: Material, pitch: flo
         spot = np.array([eye_x, s * wide * 0.74, skull * 0.42])
         head.add(blob(spot, size), white)
         head.add(blob(spot + np.array([size * 0.35, s * size * 0.38, 0]), size * 0.8), pupil)
-        head.mark(f"{name}_eye", spot + np.array([size * 0.2, s * size * 0.3, 0]), size * 2.2)
+        head.mark(f"{name} eye", spot + np.array([size * 0.2, s * size * 0.3, 0]), size * 2.2)
         _ear(head, build, coat, s, skull, h)
     _crest(kit, head, build, base, nape, skull)
 

@@ -43,7 +43,14 @@ def render_objects(seed: int, index: int, config: ObjectsConfig) -> ObjectScene:
     standing = _stand_all(rng, shown, camera, config)
     shown = shown[: len(standing)]
     parts = [p for k, s in enumerate(standing) for p in s.model.parts(s.rotation, s.shift, k)]
-    parts += obstacles(rng, camera, [s.points for s in standing[:1]], share=config.occluder_share)
+    parts += obstacles(
+        rng,
+        camera,
+        [s.points for s in standing[:1]],
+        share=config.occluder_share,
+        aside=(0.2, 0.7),
+        below=(-0.45, 0.5),
+    )
     soup = soup_of(parts)
     photographs = list_pictures(config.backgrounds) if config.backgrounds else ()
     if rng.random() >= config.photo_share:
@@ -106,7 +113,8 @@ def _apart(first: Stand, second: Stand, camera: Camera) -> bool:
     if (common <= 0).any():
         return True
     smaller = min(float((box[2:] - box[:2]).prod()) for box in (a, b))
-    return float(common.prod()) < 0.25 * smaller and abs(first.shift[2] - second.shift[2]) > 0.9
+    is_before = abs(float(first.shift[2] - second.shift[2])) > 0.9
+    return float(common.prod()) < 0.25 * smaller and is_before
 
 
 def _box(standing: Stand, camera: Camera) -> NDArray[np.float64]:

@@ -78,10 +78,10 @@ def dark(colour: Colour, share: float) -> Colour:
     return colour[0] * share, colour[1] * share, colour[2] * share
 
 
-def plain(colour: Colour, *, specular: float = 0.04, gloss: float = 20.0) -> Material:
+def plain(colour: Colour, *, specular: float = 0.04, gloss: int | float = 20.0) -> Material:
     """One colour."""
     r, g, b = (c * c for c in colour)
-    return Material(tint=(r, g, b), specular=specular, gloss=gloss, grain=0.08)
+    return Material(tint=(r, g, b), specular=specular, gloss=float(gloss), grain=0.08)
 
 
 def paint(colour: Colour) -> Material:
@@ -101,14 +101,21 @@ def mottled(rng: np.random.Generator, colour: Colour, depth: float = 0.18) -> Ma
     return _textured(texture, rng.uniform(0, 0.06))
 
 
-def patched(rng: np.random.Generator, first: Colour, second: Colour, share: float) -> Material:
+def patched(
+    rng: np.random.Generator, first: Colour, second: Colour, share: int | float
+) -> Material:
     """Patches of `second` over about `share` of `first`."""
     noise = _noise(rng, (7, 7)) + 0.3 * _noise(rng, (2, 2))
     return _mixed(rng, first, second, _step(noise - np.quantile(noise, 1 - share), 12))
 
 
 def striped(
-    rng: np.random.Generator, first: Colour, second: Colour, count: float, *, along: bool = True
+    rng: np.random.Generator,
+    first: Colour,
+    second: Colour,
+    count: int | float,
+    *,
+    along: bool = True,
 ) -> Material:
     """`count` stripes across the length of a limb (`along`), or running down it."""
     v, u = np.mgrid[0 : 1 : SIDE * 1j, 0 : 1 : SIDE * 1j]
@@ -116,7 +123,7 @@ def striped(
     return _mixed(rng, first, second, _step(np.sin(wave), 6))
 
 
-def spotted(rng: np.random.Generator, first: Colour, second: Colour, size: float) -> Material:
+def spotted(rng: np.random.Generator, first: Colour, second: Colour, size: int | float) -> Material:
     """Round spots of `second`, `size` px of 64 wide."""
     noise = _noise(rng, (size, size))
     return _mixed(rng, first, second, _step(noise - 0.7, 10))
@@ -177,7 +184,7 @@ def wood(rng: np.random.Generator) -> Material:
     return _textured(np.array(colour) * (1 + 0.14 * grain[..., None]), rng.uniform(0.02, 0.25))
 
 
-def _noise(rng: np.random.Generator, sigma: tuple[float, float]) -> FloatArray:
+def _noise(rng: np.random.Generator, sigma: tuple[int | float, int | float]) -> FloatArray:
     """(SIDE, SIDE) noise of unit spread, the same past its borders."""
     noise = ndimage.gaussian_filter(
         rng.normal(size=(SIDE, SIDE)).astype(np.float32), sigma, mode="wrap"
@@ -186,14 +193,16 @@ def _noise(rng: np.random.Generator, sigma: tuple[float, float]) -> FloatArray:
     return result
 
 
-def _step(values: FloatArray, steepness: float) -> FloatArray:
+def _step(values: NDArray[np.floating], steepness: int | float) -> FloatArray:
     result: FloatArray = (1 / (1 + np.exp(-np.clip(steepness * values, -30, 30)))).astype(
         np.float32
     )
     return result
 
 
-def _mixed(rng: np.random.Generator, first: Colour, second: Colour, share: FloatArray) -> Material:
+def _mixed(
+    rng: np.random.Generator, first: Colour, second: Colour, share: NDArray[np.floating]
+) -> Material:
     part = np.broadcast_to(share, (SIDE, SIDE))[..., None]
     return _textured(np.array(first) * (1 - part) + np.array(second) * part, rng.uniform(0, 0.08))
 

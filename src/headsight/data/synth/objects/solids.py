@@ -6,32 +6,48 @@ The frame of an object: x forward, y to its own left, z up. Each function return
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from headsight.data.synth.shapes import Mesh, grid, merge
+from headsight.data.synth.shapes import Mesh, grid
 
-__all__ = ["Relief", "Vector", "bent", "blob", "block", "lathe", "loft", "turned", "vec"]
+__all__ = [
+    "Number",
+    "Numbers",
+    "Relief",
+    "Vector",
+    "bent",
+    "blob",
+    "block",
+    "lathe",
+    "loft",
+    "turned",
+    "vec",
+]
 
 Vector = NDArray[np.float64]
+Number = int | float
+Numbers = int | float | Sequence[Any] | NDArray[Any]
+"""One number, a vector, or rows of them."""
 Relief = Callable[[Vector, Vector], Vector]
 
 CAP_RINGS = 4
 
 
 def loft(
-    path: Sequence[ArrayLike] | Vector,
-    radii: ArrayLike,
+    path: Numbers,
+    radii: Numbers,
     *,
-    up: ArrayLike = (0.0, 0.0, 1.0),
-    squareness: float = 2.0,
+    up: Numbers = (0.0, 0.0, 1.0),
+    squareness: Number = 2.0,
     sides: int = 14,
     rings: int = 0,
-    caps: tuple[float, float] = (1.0, 1.0),
+    caps: tuple[Number, Number] = (1.0, 1.0),
     relief: Relief | None = None,
-    axis: ArrayLike | None = None,
+    axis: Numbers | None = None,
 ) -> Mesh:
     """A skin over rings along `path` (N, 3), smooth between them.
 
@@ -46,7 +62,7 @@ def loft(
         relief: factor of the radius at (u around, v along), both in [0, 1].
         axis: rings stand across this direction; None is across the path.
     """
-    spots = np.array([np.asarray(at, np.float64) for at in path])
+    spots = np.asarray(path, np.float64)
     sizes = np.asarray(radii, np.float64)
     if sizes.ndim == 1:
         sizes = np.stack((sizes, sizes), 1)
@@ -76,7 +92,7 @@ def loft(
     return grid(sides + 1, n, place, is_closed=True)
 
 
-def vec(x: float, y: float, z: float) -> Vector:
+def vec(x: Number, y: Number, z: Number) -> Vector:
     """(3,) forward, left, up."""
     return np.array([x, y, z], np.float64)
 
@@ -91,7 +107,7 @@ class _Rows:
         return len(self.ring)
 
 
-def _capped(centres: Vector, sizes: Vector, along: Vector, caps: tuple[float, float]) -> _Rows:
+def _capped(centres: Vector, sizes: Vector, along: Vector, caps: tuple[Number, Number]) -> _Rows:
     ring, centre, size = (list(a) for a in (range(len(centres)), centres, sizes))
     for end, sign, cap in ((0, -1.0, caps[0]), (len(centres) - 1, 1.0, caps[1])):
         angles = np.linspace(0, np.pi / 2, CAP_RINGS + 1)[1:] if cap else [0.0, np.pi / 2]
@@ -128,7 +144,7 @@ def _resampled(path: Vector, sizes: Vector, n: int) -> tuple[Vector, Vector]:
     return values[:, :3], values[:, 3:]
 
 
-def blob(centre: ArrayLike, radii: ArrayLike, turn: Vector | None = None) -> Mesh:
+def blob(centre: Numbers, radii: Numbers, turn: Vector | None = None) -> Mesh:
     """An ellipsoid; `turn` (3, 3) rotates it about its centre."""
     middle = np.asarray(centre, np.float64)
     size = np.broadcast_to(np.asarray(radii, np.float64), (3,))
@@ -143,37 +159,49 @@ def blob(centre: ArrayLike, radii: ArrayLike, turn: Vector | None = None) -> Mes
 
 
 def block(
-    centre: ArrayLike,
-    size: ArrayLike,
+    centre: Numbers,
+    size: Numbers,
     *,
     turn: Vector | None = None,
-    top: tuple[float, float] = (1.0, 1.0),
+    top: tuple[Number, Number] = (1.0, 1.0),
 ) -> Mesh:
     """A box of full `size` (x, y, z) with sharp edges; its upper face is `top` times as large."""
-    half = np.asarray(size, np.float64) / 2
-    meshes = []
+    share = (_CUBE[:, 2:] + 1) / 2
+    points = _CUBE.copy()
+    points[:, :2] *= 1 - share + share * np.array(top)
+    points *= np.asarray(size, np.float64) / 2
+    if turn is not None:
+        points = points @ turn.T
+    moved = (points + np.asarray(centre, np.float64)).astype(np.float32)
+    return moved, _CUBE_FACES.copy(), _CUBE_UV.copy()
+
+
+def _cube() -> Mesh:
+    """The cube from -1 to 1; every side has corners of its own, so that its edges are sharp."""
+    points: list[Vector] = []
+    faces: list[tuple[int, int, int]] = []
+    uv: list[tuple[int, int]] = []
     for axis in range(3):
         for sign in (-1.0, 1.0):
+            start = len(points)
+            for u, v in ((0, 0), (1, 0), (1, 1), (0, 1)):
+                corner = np.empty(3)
+                corner[[axis, (axis + 1) % 3, (axis + 2) % 3]] = sign, 2 * u - 1, 2 * v - 1
+                points.append(corner)
+                uv.append((u, v))
+            faces += [(start, start + 1, start + 2), (start, start + 2, start + 3)]
+    return np.array(points, np.float32), np.array(faces, np.int32), np.array(uv, np.float32)
 
-            def place(u: Vector, v: Vector, axis: int = axis, sign: float = sign) -> Vector:
-                points = np.empty((len(u), 3))
-                points[:, axis] = sign
-                points[:, (axis + 1) % 3], points[:, (axis + 2) % 3] = 2 * u - 1, 2 * v - 1
-                share = (points[:, 2:] + 1) / 2
-                points[:, :2] *= 1 - share + share * np.array(top)
-                points = points * half
-                result: Vector = np.asarray(centre) + (points if turn is None else points @ turn.T)
-                return result
 
-            meshes.append(grid(2, 2, place))
-    return merge(meshes)
+_CUBE_POINTS, _CUBE_FACES, _CUBE_UV = _cube()
+_CUBE = _CUBE_POINTS.astype(np.float64)
 
 
 def lathe(
-    profile: ArrayLike,
+    profile: Numbers,
     *,
-    origin: ArrayLike = (0.0, 0.0, 0.0),
-    axis: ArrayLike = (0.0, 0.0, 1.0),
+    origin: Numbers = (0.0, 0.0, 0.0),
+    axis: Numbers = (0.0, 0.0, 1.0),
     sides: int = 22,
 ) -> Mesh:
     """`profile` (N, 2) of radius and height, turned round `axis`; a repeated point is an edge."""
@@ -199,7 +227,7 @@ def lathe(
     return grid(sides + 1, n, place, is_closed=True)
 
 
-def turned(*, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Vector:
+def turned(*, yaw: Number = 0.0, pitch: Number = 0.0, roll: Number = 0.0) -> Vector:
     """(3, 3) rotation, degrees: yaw to the left, pitch upward, roll to the right, in this order."""
     a, b, c = np.radians((yaw, pitch, roll))
     about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
@@ -210,7 +238,7 @@ def turned(*, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Vector
 
 
 def bent(
-    start: ArrayLike, end: ArrayLike, lengths: tuple[float, float], toward: ArrayLike
+    start: Numbers, end: Numbers, lengths: tuple[float, float], toward: Numbers
 ) -> tuple[Vector, Vector]:
     """The joint between two bones from `start` toward `end`, and where the second bone ends.
 

@@ -31,7 +31,7 @@ def scissors(kit: Kit) -> None:
         half = kit.at((0, 0, z), turned(yaw=s * opening / 2))
         spots = [(-0.06, 0, 0), (blade * 0.4, -s * 0.01, 0), (blade, -s * 0.03, 0)]
         half.add(loft(spots, [(0.045, 0.012), (0.035, 0.01), (0.006, 0.006)], squareness=3), steel)
-        half.mark(f"{name}_loop_blade_tip", (blade - 0.01, -s * 0.03, 0), 0.02)
+        half.mark(f"{name} loop blade tip", (blade - 0.01, -s * 0.03, 0), 0.02)
         root = np.array([-shank, -s * 0.03, 0])
         half.add(loft([(0, 0, 0), (-shank * 0.5, -s * 0.01, 0), root], (0.03, 0.028, 0.03)), grip)
         long = r * rng.uniform(1.2, 1.7) if name == "large" else r
@@ -39,9 +39,9 @@ def scissors(kit: Kit) -> None:
         angle = np.linspace(0, 2 * np.pi, 21)
         ring = [middle + vec(long * np.cos(a), r * np.sin(a), 0) for a in angle]
         half.add(loft(ring, 21 * (0.03,), rings=30, sides=9, caps=(0, 0)), grip)
-        half.mark(f"{name}_loop_end", middle - vec(long, 0, 0), 0.05)
-        half.mark(f"{name}_loop_root", root, 0.05)
-        half.mark(f"{name}_loop_outside", middle - vec(0, s * r, 0), 0.05)
+        half.mark(f"{name} loop end", middle - vec(long, 0, 0), 0.05)
+        half.mark(f"{name} loop root", root, 0.05)
+        half.mark(f"{name} loop outside", middle - vec(0, s * r, 0), 0.05)
 
 
 def hammer(kit: Kit) -> None:
@@ -70,7 +70,7 @@ def hammer(kit: Kit) -> None:
         iron,
     )
     kit.mark("face", (size * 0.6 + reach - 0.004, 0, long), 0.02)
-    kit.mark("head_top", (0, 0, top - 0.01), 0.03)
+    kit.mark("head top", (0, 0, top - 0.01), 0.03)
     kit.mark("neck", (0, 0, long - size), 0.06)
     for name, s in SIDES:
         claw = [(-size * 0.5, s * size * 0.4, long), (-reach * 0.7, s * size * 0.55, long - 0.01),
@@ -81,7 +81,7 @@ def hammer(kit: Kit) -> None:
             ),
             iron,
         )
-        kit.mark(f"{name}_claw_tip", np.array(claw[2]), 0.04)
+        kit.mark(f"{name} claw tip", np.array(claw[2]), 0.04)
 
 
 def axe(kit: Kit) -> None:
@@ -102,11 +102,11 @@ def axe(kit: Kit) -> None:
         ),
         paint(any_colour(rng)) if rng.random() < 0.4 else iron,
     )
-    kit.mark("head_top", (0, 0, long + half * 0.85), 0.06)
+    kit.mark("head top", (0, 0, long + half * 0.85), 0.06)
     kit.add(block((0, 0, long + 0.03), (0.06, 0.05, half * 1.8)), wood(rng))
     kit.mark("neck", (0, 0, long - half * 0.85), 0.06)
     for name, z in (("toe", 0.93), ("middle", 0.0), ("heel", -0.93)):
-        kit.mark(f"blade_{name}", (reach - 0.01 - 0.02 * abs(z), 0, long - drop + z * edge), 0.03)
+        kit.mark(f"blade {name}", (reach - 0.01 - 0.02 * abs(z), 0, long - drop + z * edge), 0.03)
 
 
 def _handle(kit: Kit, long: float) -> float:
@@ -131,9 +131,9 @@ def _handle(kit: Kit, long: float) -> float:
         ),
         plain(any_colour(rng)),
     )
-    kit.mark("handle_end", (0, 0, 0), r * 1.8)
-    kit.mark("grip_top", (bow * 0.4, 0, grip), r * 2)
-    kit.mark("handle_middle", (bow, 0, long * 0.5), r * 2)
+    kit.mark("handle end", (0, 0, 0), r * 1.8)
+    kit.mark("grip top", (bow * 0.4, 0, grip), r * 2)
+    kit.mark("handle middle", (bow, 0, long * 0.5), r * 2)
     return long
 
 
@@ -184,8 +184,8 @@ def mug(kit: Kit) -> None:
     )
     for name, x, y in (("front", 1, 0), ("back", -1, 0), ("left", 0, 1), ("right", 0, -1)):
         edge = r - wall / 2
-        kit.mark(f"rim_{name}", (x * edge, y * edge, high - 0.012), 0.04)
-        kit.mark(f"base_{name}", (x * foot * 0.985, y * foot * 0.985, 0.012), 0.03)
+        kit.mark(f"rim {name}", (x * edge, y * edge, high - 0.012), 0.04)
+        kit.mark(f"base {name}", (x * foot * 0.985, y * foot * 0.985, 0.012), 0.03)
 
 
 def _bow_handle(
@@ -205,9 +205,9 @@ def _bow_handle(
         (-b + 0.03, 0, low),
     ]
     kit.add(loft(spots, 5 * [(0.05, 0.04)], up=(0, 1, 0), rings=16, sides=10), material)
-    kit.mark("handle_top", (-a - 0.02, 0, high), 0.06)
-    kit.mark("handle_outside", spots[2], 0.06)
-    kit.mark("handle_bottom", (-b - 0.02, 0, low), 0.06)
+    kit.mark("handle top", (-a - 0.02, 0, high), 0.06)
+    kit.mark("handle outside", spots[2], 0.06)
+    kit.mark("handle bottom", (-b - 0.02, 0, low), 0.06)
 
 
 def teapot(kit: Kit) -> None:
@@ -246,7 +246,7 @@ def teapot(kit: Kit) -> None:
     )
     knob = np.array([0, 0, high + 0.16])
     kit.add(blob(knob, 0.062), lid)
-    kit.mark("lid_knob", knob, 0.09)
+    kit.mark("lid knob", knob, 0.09)
     root, tip = (
         np.array([r * 0.93, 0, high * 0.38]),
         np.array([r + rng.uniform(0.3, 0.42), 0, high * rng.uniform(0.9, 1.1)]),
@@ -264,10 +264,10 @@ def teapot(kit: Kit) -> None:
         blob(tip + vec(0.02, 0, 0.035), (0.03, 0.03, 0.012), turned(pitch=-35)),
         plain((0.08, 0.07, 0.07)),
     )
-    kit.mark("spout_tip", tip, 0.08)
-    kit.mark("spout_root", root + vec(0.06, 0, 0.0), 0.16)
+    kit.mark("spout tip", tip, 0.08)
+    kit.mark("spout root", root + vec(0.06, 0, 0.0), 0.16)
     _bow_handle(
         kit, glaze, (r * 0.82, r * 0.93), (high * 0.82, high * 0.3), rng.uniform(0.18, 0.28)
     )
     for name, x, y in (("front", 1, 0), ("back", -1, 0), ("left", 0, 1), ("right", 0, -1)):
-        kit.mark(f"base_{name}", (x * foot * 0.985, y * foot * 0.985, 0.015), 0.03)
+        kit.mark(f"base {name}", (x * foot * 0.985, y * foot * 0.985, 0.015), 0.03)

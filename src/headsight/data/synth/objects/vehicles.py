@@ -26,7 +26,7 @@ def car(kit: Kit) -> None:
     bonnet = belt - rng.uniform(0.05, 0.18)
     _hull(
         kit, lack,
-        [(-long, 0.35, belt - 0.08), (-long * 0.85, 0.25, belt), (0, 0.22, belt),
+        [(-long, 0.35, belt - 0.08), (-long * 0.85, 0.25, belt), (0.0, 0.22, belt),
          (long * 0.4, 0.22, belt - 0.02), (long * 0.9, 0.25, bonnet), (long, 0.35, bonnet - 0.12)],
         wide,
     )  # fmt: skip
@@ -48,8 +48,8 @@ def car(kit: Kit) -> None:
         kit.add(loft([(x, s * wide * 0.87, belt), (x, s * wide * 0.80, roof - 0.04)],
                      (0.04, 0.04), up=(0, 1, 0), sides=8), lack)  # fmt: skip
     for name, s in SIDES:
-        kit.mark(f"{name}_front_top", (front_top, s * wide * 0.78, roof - 0.03), 0.08)
-        kit.mark(f"{name}_back_top", (rear_top, s * wide * 0.78, roof - 0.03), 0.08)
+        kit.mark(f"{name} front roof corner", (front_top, s * wide * 0.78, roof - 0.03), 0.08)
+        kit.mark(f"{name} rear roof corner", (rear_top, s * wide * 0.78, roof - 0.03), 0.08)
     _lights(kit, (-long, long), wide * 0.78, (belt - 0.22, bonnet - 0.2))
     radius = rng.uniform(0.3, 0.36)
     _wheels(kit, (long * 0.62, -long * 0.62), wide * 0.93, radius)
@@ -70,15 +70,12 @@ def truck(kit: Kit) -> None:
     kit.add(block((long - 0.11, 0, roof - 0.38), (0.1, wide * 1.6, 0.5), top=(1, 0.95)), glass)
     for _, s in SIDES:
         kit.add(block((long - 0.65, s * (wide * 0.975), roof - 0.4), (0.5, 0.03, 0.45)), glass)
-    is_flat = rng.random() < 0.25
-    if is_flat:
-        high = 1.3
     kit.add(block((split / 2 - long / 2 - 0.05, 0, (0.75 + high) / 2),
                   (split + long - 0.1, 2 * wide, high - 0.75)), box)  # fmt: skip
     kit.add(block((-0.2, 0, 0.6), (2 * long - 0.8, wide * 1.1, 0.25)), plain(_RUBBER))
     for name, s in SIDES:
-        kit.mark(f"{name}_front_top", (long - 0.27, s * wide * 0.92, roof - 0.03), 0.1)
-        kit.mark(f"{name}_back_top", (-long + 0.03, s * (wide - 0.03), high - 0.03), 0.08)
+        kit.mark(f"{name} front roof corner", (long - 0.27, s * wide * 0.92, roof - 0.03), 0.1)
+        kit.mark(f"{name} rear roof corner", (-long + 0.03, s * (wide - 0.03), high - 0.03), 0.08)
     kit.add(block((-long + 0.06, 0, 0.62), (0.12, wide * 1.9, 0.16)), plain(_RUBBER))
     _lights(kit, (-long - 0.02, long), wide * 0.8, (0.63, 0.7))
     _wheels(kit, (long - 0.75, -long + 0.85), wide * 0.93, rng.uniform(0.42, 0.48))
@@ -113,8 +110,8 @@ def bus(kit: Kit) -> None:
         block((-long - 0.02, 0, (top + low) / 2 + 0.1), (0.1, wide * 1.5, (top - low) * 0.7)), glass
     )
     for name, s in SIDES:
-        kit.mark(f"{name}_front_top", (long - 0.02, s * (wide - 0.06), roof - 0.07), 0.1)
-        kit.mark(f"{name}_back_top", (-long + 0.02, s * (wide - 0.06), roof - 0.07), 0.1)
+        kit.mark(f"{name} front roof corner", (long - 0.02, s * (wide - 0.06), roof - 0.07), 0.1)
+        kit.mark(f"{name} rear roof corner", (-long + 0.02, s * (wide - 0.06), roof - 0.07), 0.1)
     _lights(kit, (-long - 0.05, long + 0.05), wide * 0.78, (0.75, 0.65))
     _wheels(kit, (long * 0.66, -long * 0.58), wide * 0.93, rng.uniform(0.4, 0.46))
     _exhaust(kit, -long - 0.05, wide, 0.34)
@@ -162,17 +159,17 @@ def _lights(kit: Kit, ends: tuple[float, float], y: float, heights: tuple[float,
     white, red = Material(tint=(1.1, 1.1, 0.95), specular=0.5), Material(tint=(0.7, 0.02, 0.03))
     for name, s in SIDES:
         kit.add(blob((front - 0.02, s * y, low), (0.09, 0.13, 0.09)), white)
-        kit.mark(f"{name}_front_headlight", (front + 0.02, s * y, low), 0.1)
+        kit.mark(f"{name} headlight", (front + 0.02, s * y, low), 0.1)
         kit.add(block((rear + 0.0, s * y, high), (0.12, 0.16, 0.2)), red)
-        kit.mark(f"{name}_back_taillight", (rear - 0.03, s * y, high), 0.1)
+        kit.mark(f"{name} taillight", (rear - 0.03, s * y, high), 0.1)
 
 
 def _wheels(kit: Kit, places: Sequence[float], y: float, radius: float) -> None:
     tyre, rim = plain(_RUBBER), metal(kit.rng)
     for name, s in SIDES:
-        for end, x in zip(("front", "back"), places, strict=True):
+        for end, x in zip(("front", "rear"), places, strict=True):
             _wheel(kit, (tyre, rim), (x, s * y, radius), radius, s * 0.09)
-            kit.mark(f"{name}_{end}_wheel", (x, s * (y + 0.09), radius), 0.1)
+            kit.mark(f"{name} {end} wheel", (x, s * (y + 0.09), radius), 0.1)
 
 
 def _wheel(
@@ -209,16 +206,16 @@ def bicycle(kit: Kit) -> None:
     tyre = plain(_RUBBER) if rng.random() < 0.7 else plain(any_colour(rng))
     for hub, yaw, name in ((rear, 0.0, "rear"), (front, turn, "front")):
         _spoked(kit, (tyre, steel), hub, r, yaw)
-        kit.mark(f"{name}_hub", hub, 0.05)
-        kit.mark(f"{name}_tyre_bottom", hub - vec(0, 0, r * 0.985), 0.04)
+        kit.mark(f"{name} hub", hub, 0.05)
+        kit.mark(f"{name} tyre bottom", hub - vec(0, 0, r * 0.985), 0.04)
     for a, b in ((rear, crank), (rear, seat), (crank, seat), (crank, head), (seat, head)):
         for y in (-0.05, 0.05) if a is rear else (0.0,):
             kit.add(loft([a + vec(0, y, 0), b], (tube, tube), up=(0, 1, 0.02), sides=8), lack)
     for y in (-0.05, 0.05):
         kit.add(loft([front + vec(0, y, 0), head + vec(0.05, y, -0.12), head], (tube * 0.8,) * 3,
                      up=(0, 1, 0), sides=8), steel)  # fmt: skip
-    kit.mark("steering_head", head, tube * 2)
-    kit.mark("seat_joint", seat, tube * 2)
+    kit.mark("steering head", head, tube * 2)
+    kit.mark("seat joint", seat, tube * 2)
     saddle = seat + (seat - crank) / np.linalg.norm(seat - crank) * rng.uniform(0.14, 0.24)
     kit.add(loft([seat, saddle], (tube * 0.9,) * 2, up=(0, 1, 0), sides=8), steel)
     kit.add(
@@ -238,7 +235,7 @@ def bicycle(kit: Kit) -> None:
         end = stem + out + back
         kit.add(loft([stem, stem + out * 0.6, end], (tube * 0.8,) * 3, sides=8), steel)
         kit.add(loft([stem + out * 0.6 + back * 0.6, end], (tube * 1.15,) * 2, sides=8), black)
-        kit.mark(f"{name}_grip", end, tube * 2.2)
+        kit.mark(f"{name} grip", end, tube * 2.2)
     _pedals(kit, crank, (steel, black))
 
 
@@ -271,7 +268,7 @@ def _pedals(kit: Kit, crank: Vector, skins: tuple[Material, Material]) -> None:
         kit.add(loft([start, end], (0.014, 0.014), up=(0, 1, 0), sides=8), skins[0])
         pedal = end + vec(0, s * 0.06, 0)
         kit.add(block(pedal, (0.09, 0.1, 0.03)), skins[1])
-        kit.mark(f"{name}_pedal", pedal, 0.06)
+        kit.mark(f"{name} pedal", pedal, 0.06)
 
 
 def airplane(kit: Kit) -> None:
@@ -286,7 +283,7 @@ def airplane(kit: Kit) -> None:
              np.array([0.25, 0.72, 1, 1, 0.68, 0.16]) * r, sides=18, rings=22), white,
     )  # fmt: skip
     kit.mark("nose", (1.01, 0, -r * 0.2), r * 0.4)
-    kit.mark("tail_end", (-1.0, 0, r * 0.62), r * 0.35)
+    kit.mark("tail end", (-1.0, 0, r * 0.62), r * 0.35)
     kit.add(loft([(0.86, 0, r * 0.32), (0.9, 0, r * 0.3)], 2 * [(r * 0.62, r * 0.36)], sides=16,
                  caps=(0.2, 0.3)), plain(_GLASS, specular=0.6))  # fmt: skip
     kit.mark("cockpit", (0.91, 0, r * 0.52), r * 0.5)
@@ -301,19 +298,19 @@ def airplane(kit: Kit) -> None:
             loft([root, root * 0.5 + tip * 0.5, tip], [(0.19, 0.03), (0.11, 0.018), (0.05, 0.01)]),
             white,
         )
-        kit.mark(f"{name}_wing_tip", tip, 0.03)
-        kit.mark(f"{name}_wing_root", root + vec(0.16, s * r * 0.25, 0), 0.05)
+        kit.mark(f"{name} wing tip", tip, 0.03)
+        kit.mark(f"{name} wing root", root + vec(0.16, s * r * 0.25, 0), 0.05)
         engine = root * 0.62 + tip * 0.38 + np.array([0.1, 0, -0.075])
         kit.add(lathe([(0, -0.13), (0.03, -0.13), (0.055, -0.03), (0.06, 0.08), (0.05, 0.11),
                        (0.045, 0.11), (0.04, 0.06), (0, 0.05)], origin=engine, axis=(1, 0, 0)),
                 accent)  # fmt: skip
-        kit.mark(f"{name}_engine", engine + vec(0.105, 0, 0), 0.07)
+        kit.mark(f"{name} engine", engine + vec(0.105, 0, 0), 0.07)
         kit.add(block(engine + vec(-0.02, 0, 0.06), (0.12, 0.015, 0.08)), white)
         rear, end = np.array([-0.86, s * 0.02, r * 0.6]), np.array([-1.02, s * 0.36, r * 0.7])
         kit.add(loft([rear, end], [(0.1, 0.015), (0.045, 0.008)]), small)
-        kit.mark(f"{name}_tailplane_tip", end, 0.02)
+        kit.mark(f"{name} tailplane tip", end, 0.02)
     top = np.array([-1.04, 0, r + rng.uniform(0.24, 0.34)])
     kit.add(
         loft([(-0.82, 0, r * 0.6), top], [(0.016, 0.15), (0.01, 0.065)], up=(1, 0, 0.2)), accent
     )
-    kit.mark("fin_top", top, 0.03)
+    kit.mark("fin top", top, 0.03)
