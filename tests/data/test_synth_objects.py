@@ -63,10 +63,9 @@ def points(scene: ObjectScene, k: int = 0) -> dict[str, np.ndarray]:
 class TestCategories:
     def test_counts_and_split(self) -> None:
         seen, unseen = set(names_of("seen")), set(names_of("unseen"))
-        assert len(seen) >= 24
+        assert (len(seen), len(unseen)) == (34, 12)  # as docs/keypoints.md says
         assert not seen & unseen
         assert seen | unseen == set(CATEGORIES)
-        assert 0.2 < len(unseen) / len(CATEGORIES) < 0.3
 
     @pytest.mark.parametrize("name", sorted({c.schema for c in CATEGORIES.values()}))
     def test_schemas_keep_the_rules(self, name: str) -> None:
@@ -181,7 +180,7 @@ class TestTruth:
     def test_what_stands_before_an_object_hides_its_points(self) -> None:
         """The same objects with and without things before them: points only ever get hidden."""
         changed = 0
-        for index in range(8):
+        for index in range(6):
             config = replace(CLEAN, occluder_share=1.0)
             free, covered = (render_objects(2, index, c) for c in (CLEAN, config))
             a, b = free.labels[0], covered.labels[0]
@@ -215,7 +214,7 @@ class TestTruth:
 
     def test_two_objects(self) -> None:
         config = replace(CLEAN, second_share=1.0)
-        scenes = [render_objects(1, i, config) for i in range(6)]
+        scenes = [render_objects(1, i, config) for i in range(4)]
         assert max(len(s.labels) for s in scenes) == 2
         for s in scenes:
             for k, label in enumerate(s.labels):
