@@ -119,6 +119,11 @@ def _scenes_rate(result: Result) -> list[Row]:
     return [(what, _span(rates, "{:.1f}"), f">= {result['target_per_s']}")]
 
 
+def _objects_rate(result: Result) -> list[Row]:
+    what = "pictures of objects with keypoints, 256 px, written by one core a second"
+    return [(what, f"{result['pictures_per_cpu_s']:.1f}", f">= {result['target_per_s']}")]
+
+
 def _depthwise(result: Result) -> list[Row]:
     what = "5 x 5 depthwise convolution in training, bf16: against PyTorch"
     return [(what, _times(result["rows"]), "")]
@@ -250,6 +255,7 @@ _ROWS: dict[str, Callable[[Result], list[Row]]] = {
     "map_to_box": _map_to_box,
     "nms": _nms,
     "scenes_rate": _scenes_rate,
+    "objects_rate": _objects_rate,
     "depthwise": _depthwise,
     "teaching_step": _teaching,
     "merging": _merging,

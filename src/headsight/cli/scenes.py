@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
+
+from headsight.errors import InputError
 
 __all__ = ["scenes"]
 
@@ -35,8 +39,20 @@ def scenes(
         typer.Option("--backgrounds", help="Pictures without people; repeatable."),
     ] = None,
     split: Annotated[
-        str, typer.Option("--split", help="train or heldout (other people).")
-    ] = "train",
+        str | None,
+        typer.Option(
+            "--split",
+            help="train or heldout (other people); with --objects seen or unseen (other kinds).",
+        ),
+    ] = None,
+    objects: Annotated[
+        bool,
+        typer.Option("--objects", help="Animals, things and figures with named keypoints instead."),
+    ] = False,
+    categories: Annotated[
+        list[str] | None,
+        typer.Option("--category", help="With --objects: only these kinds; repeatable."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew in a full folder.")
     ] = False,
@@ -46,24 +62,34 @@ def scenes(
 ) -> None:
     """Render labelled training pictures: boxes and exact poses of all heads, as JPEG and COCO JSON.
 
-    The first run on a machine bakes the bodies, which takes about a minute.
+    The first run on a machine bakes the bodies, which takes about a minute. With --objects: dogs,
+    chairs, cars, shirts, hands and more, with COCO keypoints and schemas that describe each point.
 
     Examples:
       headsight scenes --n 100 --out scenes
 
       headsight scenes --n 5000 --out scenes --assets makehuman --backgrounds photos --resume
-    """
-    from headsight.data.synth import SceneConfig, write_scenes
 
-    config = SceneConfig(
-        image_wh=_size(size),
-        people=_range(people),
-        crowd_share=crowds,
-        portrait_share=portraits,
-        assets=assets,
-        backgrounds=tuple(backgrounds or ()),
-        split=_split(split),
-    )
+      headsight scenes --objects --n 1000 --size 256 --split unseen --out objects-unseen
+    """
+    write: Callable[..., Path]
+    if objects:
+        write = _objects(size, split, tuple(categories or ()), tuple(backgrounds or ()))
+    elif categories:
+        raise InputError("--category chooses among objects. Give --objects too, or leave it out.")
+    else:
+        from headsight.data.synth import SceneConfig, write_scenes
+
+        config = SceneConfig(
+            image_wh=_size(size),
+            people=_range(people),
+            crowd_share=crowds,
+            portrait_share=portraits,
+            assets=assets,
+            backgrounds=tuple(backgrounds or ()),
+            split=_split(split or "train"),
+        )
+        write = partial(write_scenes, config=config)
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -77,10 +103,9 @@ def scenes(
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("scenes", total=n)
-        target = write_scenes(
+        target = write(
             out,
-            config,
-            n,
+            n=n,
             seed=seed,
             workers=min(workers, n),
             overwrite=overwrite,
@@ -88,21 +113,38 @@ def scenes(
             on_scene=lambda count: progress.update(task, completed=count),
         )
     if as_json:
-        heads = len(json.loads(target.read_text("utf-8"))["annotations"])
+        count = len(json.loads(target.read_text("utf-8"))["annotations"])
         document = {
-            "schema": "headsight.scenes/2",
+            "schema": "headsight.objects/1" if objects else "headsight.scenes/2",
             "annotations": str(target),
             "pictures": n,
-            "heads": heads,
+            "objects" if objects else "heads": count,
         }
         sys.stdout.write(json.dumps(document) + "\n")
     else:
         sys.stdout.write(f"{target}\n")
 
 
-def _size(text: str) -> tuple[int, int]:
-    from headsight.errors import InputError
+def _objects(
+    size: str, split: str | None, categories: tuple[str, ...], backgrounds: tuple[Path, ...]
+) -> Callable[..., Path]:
+    from headsight.data.synth.objects import ObjectsConfig, write_objects
 
+    chosen = split or "seen"
+    if chosen not in ("seen", "unseen"):
+        raise InputError(
+            f"--split is {chosen!r}, but with --objects 'seen' or 'unseen' is expected."
+        )
+    config = ObjectsConfig(
+        image_wh=_size(size),
+        split=cast('Literal["seen", "unseen"]', chosen),
+        categories=categories,
+        backgrounds=backgrounds,
+    )
+    return partial(write_objects, config=config)
+
+
+def _size(text: str) -> tuple[int, int]:
     words = text.lower().split("x")
     if len(words) > 2 or not all(w.isdigit() for w in words):
         raise InputError(
@@ -112,8 +154,6 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _range(text: str) -> tuple[int, int]:
-    from headsight.errors import InputError
-
     words = text.split("-")
     if len(words) > 2 or not all(w.isdigit() for w in words):
         raise InputError(
@@ -123,8 +163,6 @@ def _range(text: str) -> tuple[int, int]:
 
 
 def _split(text: str) -> Literal["train", "heldout"]:
-    from headsight.errors import InputError
-
     if text == "train" or text == "heldout":
         return text  # type: ignore[return-value]
     raise InputError(f"--split is {text!r}, but 'train' or 'heldout' is expected.")

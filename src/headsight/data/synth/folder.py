@@ -17,13 +17,12 @@ from headsight.data.synth.assets import load_assets
 from headsight.data.synth.backdrop import list_pictures
 from headsight.data.synth.config import Scene, SceneConfig
 from headsight.data.synth.iterate import iterate_scenes
+from headsight.data.synth.journalled import JOURNAL, open_folder, save_picture, write_text
 from headsight.data.synth.landmarks import LANDMARKS
-from headsight.errors import InputError, ResumeError
 from headsight.geometry.rotations import matrix_to_ypr
 
 __all__ = ["coco_annotations", "write_scenes"]
 
-JOURNAL = "journal.jsonl"
 LEAST_VISIBLE = 0.2
 """A head of which less is seen is written with `ignore` set: it counts neither way."""
 SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL = 6, 4, 240
@@ -54,14 +53,14 @@ def write_scenes(
         load_assets(config.assets)  # fail before anything is written
     list_pictures(config.backgrounds)
     header = {"schema": "headsight.scenes/2", "seed": seed, "config": _hash(config, seed, quality)}
-    done = _open_folder(folder, header, overwrite=overwrite, resume=resume)
+    done = open_folder(folder, header, overwrite=overwrite, resume=resume)
     finished = {record["index"] for record in done}
     if on_scene:
         on_scene(len(finished))
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
         for index, scene in iterate_scenes(config, n, workers=workers, seed=seed, skip=finished):
             name = f"images/{index:06d}.jpg"
-            _save(Image.fromarray(scene.image), folder / name, quality)
+            save_picture(Image.fromarray(scene.image), folder / name, quality)
             record = {"index": index, "file_name": name, **coco_annotations(scene)}
             journal.write(json.dumps(record) + "\n")
             journal.flush()
@@ -71,7 +70,7 @@ def write_scenes(
                 on_scene(len(done))
     kept = sorted((r for r in done if r["index"] < n), key=lambda r: int(r["index"]))
     target = folder / "annotations.json"
-    _write_text(target, json.dumps(_document(kept, header)))
+    write_text(target, json.dumps(_document(kept, header)))
     _contact_sheet([folder / r["file_name"] for r in kept], folder / "contact_sheet.jpg")
     return target
 
@@ -152,72 +151,12 @@ def _document(records: list[dict[str, Any]], header: dict[str, Any]) -> dict[str
     }
 
 
-def _open_folder(
-    folder: Path, header: dict[str, Any], *, overwrite: bool, resume: bool
-) -> list[dict[str, Any]]:
-    """Make the folder ready; what an earlier run finished in it."""
-    journal = folder / JOURNAL
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{str(folder)!r} is a file, but a folder for the scenes is expected.")
-    if journal.exists() and resume:
-        return _read_journal(journal, header)
-    if folder.exists() and any(folder.iterdir()):
-        if not overwrite:
-            raise InputError(
-                f"Folder {str(folder)!r} is not empty. Choose another --out, or give --overwrite to"
-                " start anew or --resume to go on."
-            )
-        for old in (*folder.glob("images/*.jpg"), *folder.glob("*.json*"), *folder.glob("*.jpg")):
-            old.unlink()
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    _write_text(journal, json.dumps(header) + "\n")
-    return []
-
-
-def _read_journal(journal: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
-    text = journal.read_text("utf-8")
-    lines = text.splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    if len(whole) < len(lines):  # the last line was torn by a kill
-        _write_text(journal, "".join(whole))
-    try:
-        records = [json.loads(line) for line in whole]
-    except json.JSONDecodeError as error:
-        raise ResumeError(
-            f"{journal} is damaged: {error}. Give --overwrite to start anew."
-        ) from error
-    if not records or records[0] != header:
-        raise ResumeError(
-            f"{journal} was written with other settings or another seed."
-            " Use the same ones, or give --overwrite to start anew."
-        )
-    return records[1:]
-
-
 def _hash(config: SceneConfig, seed: int, quality: int) -> str:
     values = {k: str(v) for k, v in asdict(config).items()} | {
         "seed": str(seed),
         "quality": str(quality),
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _save(image: Image.Image, path: Path, quality: int) -> None:
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        image.save(file, "JPEG", quality=quality)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _contact_sheet(pictures: list[Path], path: Path) -> None:
@@ -229,4 +168,4 @@ def _contact_sheet(pictures: list[Path], path: Path) -> None:
             image.thumbnail((SHEET_CELL, SHEET_CELL))
             at = (k % SHEET_COLUMNS * SHEET_CELL, k // SHEET_COLUMNS * SHEET_CELL)
             sheet.paste(image, at)
-    _save(sheet, path, 88)
+    save_picture(sheet, path, 88)

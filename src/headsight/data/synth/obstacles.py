@@ -1,4 +1,4 @@
-"""Things that stand in front of people: boards, posts, balls."""
+"""Things that stand in front of people and objects: boards, posts, balls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from headsight.data.synth.bodies import smooth_normals
 from headsight.data.synth.colours import CLOTHES, clothes_colour
-from headsight.data.synth.config import Kind
 from headsight.data.synth.shapes import Mesh, grid
 from headsight.data.synth.surface import Material, Part
 from headsight.data.synth.trace import Camera
@@ -16,10 +15,19 @@ __all__ = ["obstacles"]
 
 
 def obstacles(
-    rng: np.random.Generator, camera: Camera, outlines: list[NDArray[np.float64]], kind: Kind
+    rng: np.random.Generator,
+    camera: Camera,
+    outlines: list[NDArray[np.float64]],
+    *,
+    share: float,
+    aside: tuple[float, float] = (0.35, 1.2),
+    below: tuple[float, float] = (-0.2, 1.4),
 ) -> list[Part]:
-    """Zero or a few things in camera space, some before a head but never over all of it."""
-    if rng.random() < (0.88 if kind == "portrait" else 0.72) or not outlines:
+    """In a `share` of pictures a few things in camera space, some before one of the `outlines`.
+
+    `aside` and `below` tell how far from an outline's middle they stand, in sizes of it.
+    """
+    if rng.random() < 1 - share or not outlines:
         return []
     parts = []
     for _ in range(int(rng.integers(1, 3))):
@@ -28,8 +36,8 @@ def obstacles(
         (x1, y1), (x2, y2) = at.min(0), at.max(0)
         size = max(x2 - x1, y2 - y1)
         side = rng.choice((-1, 1))
-        x = (x1 + x2) / 2 + side * size * rng.uniform(0.35, 1.2)
-        y = (y1 + y2) / 2 + size * rng.uniform(-0.2, 1.4)
+        x = (x1 + x2) / 2 + side * size * rng.uniform(*aside)
+        y = (y1 + y2) / 2 + size * rng.uniform(*below)
         depth = float(target[:, 2].min()) * rng.uniform(0.6, 0.93)
         parts.append(_thing(rng, camera, (x, y), size * rng.uniform(0.2, 0.9), depth))
     return parts

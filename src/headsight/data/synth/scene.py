@@ -24,7 +24,7 @@ from headsight.data.synth.trace import Camera, Frame, Soup, first_seen, render, 
 from headsight.geometry.line_of_sight import to_allocentric
 from headsight.geometry.rotations import ypr_to_matrix
 
-__all__ = ["render_scene"]
+__all__ = ["render_scene", "shoulder"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ def render_scene(seed: int, index: int, config: SceneConfig) -> Scene:
         standing.append(_stand(look, placement, tilt, camera, owner, bodies, assets, rng))
     parts = [part for s in standing for part in s.parts]
     up = tilt @ np.array([0.0, -1.0, 0.0])
-    parts += obstacles(rng, camera, [s.outline for s in standing], kind)
+    parts += obstacles(
+        rng, camera, [s.outline for s in standing], share=0.12 if kind == "portrait" else 0.28
+    )
     soup = soup_of(parts)
     photographs = list_pictures(config.backgrounds) if config.backgrounds else ()
     if rng.random() >= config.photo_share:
@@ -79,7 +81,7 @@ def render_scene(seed: int, index: int, config: SceneConfig) -> Scene:
             fine[max(int(y1) - 2, 0) : int(y2) + 3, max(int(x1) - 2, 0) : int(x2) + 3] = 1
     frame = render(soup, camera, light, rng, fine=fine)
     picture = frame.colour + linear * (1 - frame.alpha)[..., None]
-    shown = np.sqrt(np.clip(_shoulder(picture), 0, 1))
+    shown = np.sqrt(np.clip(shoulder(picture), 0, 1))
     image = finish(shown.astype(np.float32), rng, strength=config.finish)
     return _labelled(image, kind, standing, full, soup, camera, frame)
 
@@ -91,7 +93,7 @@ def _kind(rng: np.random.Generator, config: SceneConfig) -> Kind:
     return "crowd" if draw < config.portrait_share + config.crowd_share else "group"
 
 
-def _shoulder(light: NDArray[np.floating]) -> NDArray[np.floating]:
+def shoulder(light: NDArray[np.floating]) -> NDArray[np.floating]:
     """Highlights rolled off softly toward 1."""
     return np.where(light < 0.7, light, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.3))
 

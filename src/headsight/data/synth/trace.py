@@ -14,7 +14,7 @@ from headsight.data.synth.light import Light
 from headsight.data.synth.surface import Material, Part
 from headsight.errors import require
 
-__all__ = ["Camera", "Frame", "Soup", "first_seen", "render", "soup_of"]
+__all__ = ["Camera", "Frame", "Soup", "first_seen", "nearest", "render", "soup_of"]
 
 MAX_LAYERS = 7
 SKIP = np.float32(1e-4)
@@ -190,6 +190,18 @@ def first_seen(soup: Soup, xy: FloatArray, camera: Camera, owner: int) -> tuple[
         origins = (hits.place + rays[ids[hits.ray]] * SKIP)[~own]
         ids = ids_next
     return (seen / meets if meets else 0.0), meets
+
+
+def nearest(soup: Soup, xy: FloatArray, camera: Camera) -> tuple[IntArray, FloatArray]:
+    """(N,) owner of the first surface through each pixel position, and metres to it.
+
+    Cut-outs count as solid. Where there is nothing: owner -9, distance 0.
+    """
+    rays = camera.rays(xy)
+    found = soup.handle.run(np.zeros_like(rays), rays, output=1)
+    hit = found["primID"] >= 0
+    owner = np.where(hit, soup.face_owner[np.maximum(found["primID"], 0)], -9)
+    return owner.astype(np.int32), np.where(hit, found["tfar"], 0).astype(np.float32)
 
 
 def render(
