@@ -1,0 +1,199 @@
+"""M0 of the reproduction: a small VLM that can point at coloured shapes, on the frozen encoder.
+
+It stands for what a VLM brings along before it is taught keypoints: reading words, finding what
+they name among the tokens, writing its place. It never saw an object or a description.
+
+    python reproductions/capellm/base.py --encoder runs/capellm/encoder --out runs/capellm/base
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from encoder import SIDE, VISION, PointFinder
+from PIL import Image, ImageDraw, ImageFilter
+from safetensors import safe_open
+
+from headsight.files import write_atomic
+from headsight.language.codec import encode
+from headsight.language.spec import CodecSpec
+from headsight.models.grounding.config import GroundingVLMConfig
+from headsight.models.grounding.headgrid import fourier_features
+from headsight.models.grounding.model import GroundingVLM
+from headsight.models.grounding.processor import GroundingProcessor
+from headsight.models.grounding.tokenizer import IMAGE, build_tokenizer
+from headsight.teach.plan import read_plan
+from headsight.teach.stages import run_plan
+from headsight.train.checkpoint import load_average_
+from headsight.train.seeding import seed_numbers_
+
+COLOURS = {
+    "red": "#d62828", "green": "#2a9d3a", "blue": "#1d5fd6", "yellow": "#f2d21f",
+    "white": "#f4f4f4", "black": "#101010", "pink": "#f48fc0", "brown": "#7a4a22",
+}  # fmt: skip
+SHAPES = ("ball", "box", "tree", "ring")
+POINT = CodecSpec("point")
+PICTURES, STEPS, BATCH, RATE = 6000, 1200, 32, 1.5e-3
+DECODER = {
+    "hidden_size": 192, "intermediate_size": 448, "num_hidden_layers": 4,
+    "num_attention_heads": 6, "expert_layers": [], "adapter": "linear",
+}  # fmt: skip
+PLACE = 40
+"""Channels of a token that tell where its cell is."""
+
+
+def main() -> None:
+    """Make the folder."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--encoder", type=Path, required=True, help="folder of encoder.py")
+    parser.add_argument("--out", type=Path, required=True, help="model folder")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--pictures", type=int, default=PICTURES)
+    options = parser.parse_args()
+    make_base(options.encoder, options.out, steps=options.steps, pictures=options.pictures)
+
+
+def make_base(encoder: Path, out: Path, *, steps: int = STEPS, pictures: int = PICTURES) -> Path:
+    """The folder of the taught model; what is there already is not done again."""
+    blank = out / "blank"
+    if not (blank / "config.json").exists():
+        write_blank(encoder / "checkpoint.safetensors", blank)
+    shapes = write_shapes(out / "shapes", pictures)
+    plan = {
+        "name": "pointing",
+        "model": str(blank),
+        "output": str(out / "pointing"),
+        "skills": {"shapes": {"path": str(shapes["probe"])}},
+        "stages": [
+            {
+                "name": "shapes",
+                "data": [{"path": str(shapes["fit"])}],
+                "steps": steps,
+                "batch_size": BATCH,
+                "lr": RATE,
+                "number_spread": 8,
+                "loop": {"bf16": True, "save_every": 100, "warmup_steps": min(100, steps // 2)},
+            }
+        ],
+    }
+    path = out / "plan.yaml"
+    write_atomic(path, yaml.safe_dump(plan, sort_keys=False).encode())
+    return run_plan(read_plan(path))
+
+
+def write_blank(checkpoint: Path, folder: Path) -> None:
+    """The encoder under a decoder of random weights."""
+    tokenizer = build_tokenizer()
+    config = GroundingVLMConfig(
+        vocab_size=len(tokenizer),
+        vision_config=dict(VISION),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+        tie_word_embeddings=True,
+        share_image_position=True,
+        initializer_range=0.05,
+        max_position_embeddings=2048,
+        **DECODER,
+    )
+    torch.manual_seed(0)
+    model = GroundingVLM(config).float()
+    seed_numbers_(model, tokenizer, generator=torch.Generator().manual_seed(0))
+    with safe_open(checkpoint, "pt") as stored:
+        number = next(
+            stored.get_slice(name).get_shape()[0] for name in stored.keys()  # noqa: SIM118
+            if name.endswith("names.weight")
+        )  # fmt: skip
+    finder = PointFinder(number)
+    load_average_(finder, checkpoint)
+    encoder = model.model.vision.encoder
+    encoder.load_state_dict(finder.encoder.state_dict())
+    place_tokens_(encoder)
+    model.save_pretrained(folder)
+    GroundingProcessor.for_model(config, tokenizer).save_pretrained(folder)
+
+
+@torch.no_grad()
+def place_tokens_(encoder) -> None:
+    """Tokens say where they are in their first channels, and what is there in the others."""
+    grid = encoder.grid_hw[0]
+    middles = (torch.arange(grid) + 0.5) / grid
+    columns, rows = middles.repeat(grid), middles.repeat_interleave(grid)
+    place = torch.cat([fourier_features(columns), fourier_features(rows)], -1)
+    encoder.position.zero_()
+    encoder.position[:, :PLACE] = place[:, :PLACE]
+    encoder.feature_in.weight.zero_()
+    encoder.feature_in.bias.zero_()
+    torch.nn.init.orthogonal_(encoder.feature_in.weight[PLACE:])
+
+
+def write_shapes(folder: Path, number: int) -> dict[str, Path]:
+    """Instruct files of pictures with shapes: to learn from, and to be asked."""
+    paths = {}
+    for part, count, seed in (("fit", number, 1), ("probe", 100, 2)):
+        path = folder / f"{part}.jsonl"
+        paths[part] = path
+        if path.exists():
+            continue
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        lines = []
+        for index in range(count):
+            rng = np.random.default_rng([seed, index])
+            image, known = draw_shapes(rng)
+            name = f"{part}/{index}.png"
+            image.save(folder / name)
+            for (colour, shape), place in list(known.items())[: 3 if part == "fit" else 1]:
+                asked = f"Where is the {colour} {shape}?"
+                answer = encode(place, POINT)
+                lines.append(
+                    json.dumps(
+                        {"image": name, "question": asked, "answer": answer, "kind": "point"}
+                    )
+                )
+        write_atomic(path, "\n".join([*lines, ""]).encode())
+    return paths
+
+
+def draw_shapes(rng):
+    """A picture of 2 to 6 different shapes, and their middles in [0, 1]."""
+    side = 2 * SIDE
+    backdrop = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8) // 2 + 64
+    image = Image.fromarray(backdrop).resize((side, side), Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(image)
+    kinds = [(c, s) for c in COLOURS for s in SHAPES]
+    known = {}
+    for kind in rng.permutation(len(kinds))[: rng.integers(2, 7)]:
+        colour, shape = kinds[kind]
+        size = rng.uniform(0.07, 0.16) * side
+        for _ in range(20):
+            place = rng.uniform(0.08, 0.92, 2)
+            if all(np.abs(place - other).max() > 0.2 for other in known.values()):
+                break
+        else:
+            continue
+        _draw(pen, shape, COLOURS[colour], place * side, size / 2)
+        known[colour, shape] = place
+    return image.filter(ImageFilter.GaussianBlur(0.7)).resize((SIDE, SIDE)), known
+
+
+def _draw(pen, shape, fill, middle, half) -> None:
+    x, y = middle
+    around = (x - half, y - half, x + half, y + half)
+    if shape == "ball":
+        pen.ellipse(around, fill=fill)
+    elif shape == "ring":
+        pen.ellipse(around, outline=fill, width=max(2, int(half / 2.5)))
+    elif shape == "box":
+        pen.rectangle(around, fill=fill)
+    else:
+        pen.polygon([(x, y - half), (x - half, y + half), (x + half, y + half)], fill=fill)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+r"""CapeLLM (arXiv 2411.06869) at a small scale: every row of the table in one run.
+
+    headsight reproduce capellm                # hours on two cores; can be stopped and goes on
+    headsight reproduce capellm --quick        # minutes: a few steps a stage, to see it run
+
+Renders objects of seen and unseen categories, trains the encoder (encoder.py) and M0 (base.py), one
+plan of trainings a seed (rows.py), asks every model (scoring.py), and writes results/rows.json and
+the tables of the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+from base import make_base
+from encoder import PointFinder, PointJob, train_encoder
+from rows import ASKED, QUICK, TRAININGS, Steps, plan_of
+from scoring import ask_model, match_supports
+from tables import write_tables
+
+from headsight.data.keypoint_files import read_keypoints
+from headsight.files import write_atomic
+from headsight.language.schema_library import read_schemas
+from headsight.models.base import load_vlm
+from headsight.train.checkpoint import load_average_
+
+HERE = Path(__file__).parent
+OBJECTS = {
+    "seen": (12000, ("--split", "seen", "--seed", "11")),
+    "seen_test": (250, ("--split", "seen", "--seed", "12")),
+    "unseen_test": (400, ("--split", "unseen", "--seed", "13")),
+}
+"""Pictures and options of `headsight scenes --objects`."""
+SIZE = "224"
+
+
+def main() -> None:
+    """Everything that is not there yet, then the tables."""
+    given = arguments()
+    out: Path = given.out
+    steps = QUICK if given.quick else Steps()
+    objects = {name: render(name, out, given) for name in OBJECTS}
+    encoder = train_encoder(objects["seen"], out / "encoder", steps=steps.encoder)
+    pictures = {"pictures": 16} if given.quick else {}
+    base = make_base(out / "encoder", out / "base", steps=steps.base, **pictures)
+    seeds = [str(seed) for seed in range(given.seeds)]
+    chosen = ("dynamic",) if given.quick else tuple(TRAININGS)
+    plans = [
+        write_plan(seed, chosen, base=base, objects=objects["seen"], out=out, steps=steps)
+        for seed in seeds
+    ]
+    run_all([("train", str(path)) for path in plans], given.jobs)
+    tested = {name: objects[name] for name in ("seen_test", "unseen_test")}
+    limit = 4 if given.quick else None
+    asked = [(out / "seeds" / seed / name, name) for seed in seeds for name in chosen]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(lambda task: score(*task, tested, limit), asked))
+    rows: dict[str, Any] = {seed: {} for seed in seeds}
+    for folder, _ in asked:
+        rows[folder.parent.name] |= json.loads((folder / "keypoints.json").read_text("utf-8"))
+    finder = PointFinder(len(PointJob(objects["seen"]).names))
+    load_average_(finder, encoder)
+    for seed in seeds:
+        rows[seed]["support"] = {
+            name: match_supports(
+                finder.encoder.eval(), read_keypoints(path).instances, seed=int(seed)
+            )
+            for name, path in tested.items()
+        }
+    record = {"schema": "headsight.reproduction/1", "steps": vars(steps), "seeds": rows}
+    results = out / "rows.json" if given.quick else HERE / "results" / "rows.json"
+    write_atomic(results, json.dumps(record, indent=1).encode() + b"\n")
+    write_tables(results, None if given.quick else HERE / "README.md")
+
+
+def arguments() -> argparse.Namespace:
+    """What is to be done."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/capellm"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
+    parser.add_argument("--quick", action="store_true", help="a few steps a stage")
+    given = parser.parse_args()
+    if given.quick:
+        given.seeds = min(given.seeds, 1)
+    return given
+
+
+def render(name: str, out: Path, given: argparse.Namespace) -> Path:
+    """The folder of rendered objects."""
+    folder = out / name
+    number, options = OBJECTS[name]
+    count = 34 if given.quick else number
+    if not (folder / "annotations.json").exists():
+        words = ("scenes", "--objects", "--n", str(count), "--out", str(folder), "--size", SIZE)
+        headsight(*words, "--resume", *options)
+    return folder
+
+
+def write_plan(
+    seed: str, chosen: Sequence[str], *, base: Path, objects: Path, out: Path, steps: Steps
+) -> Path:
+    """The YAML of one seed."""
+    from encoder import SIDE
+
+    folder = out / "seeds" / seed
+    plan = plan_of(
+        int(seed),
+        base=base,
+        objects=objects,
+        out=folder,
+        features=out / "features",
+        steps=steps,
+        side=SIDE,
+        trainings={name: TRAININGS[name] for name in chosen},
+    )
+    path = folder / "plan.yaml"
+    write_atomic(path, yaml.safe_dump(plan, sort_keys=False).encode())
+    return path
+
+
+def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
+    """So many at once, each in a process of its own on one thread."""
+    extra = ("--threads", "1", *(("--quiet",) if jobs > 1 else ()))
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda words: headsight(*words, *extra), commands))
+
+
+def score(folder: Path, name: str, tested: dict[str, Path], limit: int | None) -> None:
+    """Ask one model in every mode, in a process of its own; kept beside it."""
+    path = folder / "keypoints.json"
+    if path.exists():
+        return
+    job = {
+        "model": str(folder / "model"),
+        "name": name,
+        "tested": {k: str(v) for k, v in tested.items()},
+        "limit": limit,
+        "path": str(path),
+    }
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    code = "import json, sys; from reproduce import ask_all; ask_all(json.loads(sys.argv[1]))"
+    words = [sys.executable, "-c", code, json.dumps(job)]
+    environment["PYTHONPATH"] = os.pathsep.join((str(HERE), environment.get("PYTHONPATH", "")))
+    subprocess.run(words, check=True, env=environment)
+
+
+def ask_all(job: dict[str, Any]) -> None:
+    """Figures of one model, by how it is asked and what about."""
+    vlm = load_vlm(job["model"])
+    rows: dict[str, Any] = {}
+    for mode, window in ASKED[job["name"]]:
+        row = rows.setdefault(f"{job['name']} {mode} {window}", {})
+        for name, path in job["tested"].items():
+            instances = read_keypoints(path).instances[: job["limit"]]
+            schemas = list(read_schemas(Path(path) / "schemas.json").values())
+            row[name] = ask_model(vlm, instances, schemas, mode=mode, window=window)
+    write_atomic(Path(job["path"]), json.dumps(rows, indent=1).encode() + b"\n")
+
+
+def headsight(*words: str) -> None:
+    """Run a command; its messages are shown."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "headsight", *words], check=True, env=environment)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""How models of one seed are taught: every training starts from the same M0 (see base.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "single": {"rounds": "single"},
+    "fixed": {"rounds": "fixed", "k": 4},
+    "dynamic": {"rounds": "dynamic", "k": 8},
+    "vague": {"rounds": "dynamic", "k": 8, "with_reference": False},
+    "digits2": {"rounds": "dynamic", "k": 8, "digits": 2},
+    "image": {"rounds": "dynamic", "k": 8, "frame": "image"},
+}
+"""`single` is LocLLM's way; `vague` names a point and says nothing of where it lies."""
+ASKED: dict[str, tuple[tuple[str, int], ...]] = {
+    "single": (("independent", 0),),
+    "fixed": (("independent", 0), ("cumulative", 3), ("cumulative", 16)),
+    "dynamic": (("independent", 0), ("cumulative", 7), ("cumulative", 16)),
+    "vague": (("cumulative", 7),),
+    "digits2": (("cumulative", 7),),
+    "image": (("cumulative", 7),),
+}
+"""Mode and window in which each is asked."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Length of the trainings."""
+
+    encoder: int = 1200
+    base: int = 1200
+    rows: int = 1500
+    batch: int = 32
+    rate: float = 1e-3
+
+
+QUICK = Steps(encoder=3, base=3, rows=2, batch=4)
+
+
+def plan_of(
+    seed: int,
+    *,
+    base: Path,
+    objects: Path,
+    out: Path,
+    features: Path,
+    steps: Steps,
+    side: int,
+    trainings: Mapping[str, Mapping[str, Any]] = TRAININGS,
+) -> dict[str, Any]:
+    """A plan for `headsight train`.
+
+    Args:
+        seed: of the order of the samples.
+        base: M0.
+        objects: rendered objects of the seen categories; their schemas lie beside them.
+        out: folder of the stages.
+        features: folder of the encoder's tokens, which all share.
+        steps: length of the stages.
+        side: of a crop as the model sees it, px.
+        trainings: those of TRAININGS that are made.
+    """
+    # no crop is varied: 12,000 rendered objects vary enough, and their tokens can be kept
+    common = {
+        "path": str(objects), "side": side, "scale_spread": 0,
+        "turn_share": 0, "seed": seed, "roles": ["", "", ""],
+        "question": "Where is the {keypoint} of the {category}?",
+    }  # fmt: skip
+    stages = [
+        {
+            "name": name,
+            "start": "model",
+            "type": "capellm",
+            "data": [{**common, **settings}],
+            "lora": None,
+            "steps": steps.rows,
+            "batch_size": steps.batch,
+            "lr": steps.rate,
+            "number_spread": 8,
+            "loop": {"bf16": True, "save_every": 100, "clip_norm": 1.0},
+        }
+        for name, settings in trainings.items()
+    ]
+    return {
+        "name": f"capellm-{seed}",
+        "model": str(base),
+        "output": str(out),
+        "features": str(features),
+        "seed": seed,
+        "stages": stages,
+    }
