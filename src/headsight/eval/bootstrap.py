@@ -50,10 +50,9 @@ def bootstrap_intervals(
     names, index = np.unique(np.array(groups), return_inverse=True)
     above, below = (_by_group([pair[k] for pair in parts.values()], index) for k in (0, 1))
     rng = np.random.default_rng(seed)
-    even = np.full(len(names), 1 / len(names))
     drawn = []
     for start in range(0, resamples, _CHUNK):  # memory: a chunk of counts at a time
-        counts = rng.multinomial(len(names), even, min(_CHUNK, resamples - start)).astype(float)
+        counts = _counts(rng, len(names), min(_CHUNK, resamples - start))
         drawn.append(_divide(counts @ above, counts @ below))  # (R, K)
     values = np.concatenate(drawn)
     result = {}
@@ -62,6 +61,14 @@ def bootstrap_intervals(
         if len(finite):
             result[name] = [float(v) for v in np.percentile(finite, [2.5, 97.5])]
     return result
+
+
+def _counts(rng: np.random.Generator, number: int, resamples: int) -> Float[Array, "r g"]:
+    """How often each of `number` groups is drawn in each resample."""
+    rows = [
+        np.bincount(rng.integers(0, number, number), minlength=number) for _ in range(resamples)
+    ]
+    return np.stack(rows).astype(float)
 
 
 def _by_group(columns: Sequence[NDArray[Any]], index: NDArray[np.int64]) -> Float[Array, "g k"]:

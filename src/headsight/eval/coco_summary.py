@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from headsight.errors import InputError
 from headsight.eval.average_precision import COCO_THRESHOLDS, PictureMatch, average_precision
+from headsight.eval.coco_matching import greedy_match
 from headsight.geometry.boxes import box_area, box_iou
 
 __all__ = ["AREAS", "CocoFigures", "CocoFound", "CocoTruth", "coco_summary"]
@@ -98,7 +99,7 @@ def coco_summary(found: Sequence[CocoFound], truths: Sequence[CocoTruth]) -> Coc
     labels = sorted({label for picture in pictures for label in picture})
     at = {
         area: [
-            [[_match(p[label], t, area) for p in pictures if label in p] for t in COCO_THRESHOLDS]
+            list(zip(*(_match(p[label], area) for p in pictures if label in p), strict=True))
             for label in labels
         ]
         for area in AREAS
@@ -162,26 +163,30 @@ def _shares(boxes: Array, places: Array) -> Array:
     return np.asarray((high - low).clip(0).prod(-1) / np.where(own > 0, own, 1))
 
 
-def _match(category: _Category, threshold: float, area: str) -> PictureMatch:
+def _match(category: _Category, area: str) -> list[PictureMatch]:
+    """One result a threshold."""
     low, high = AREAS[area]
     outside = (category.truth_areas < low) | (category.truth_areas > high)
     counts = ~(category.is_crowd | outside)
-    free = np.ones(len(counts), bool)
-    matched = np.full(len(category.scores), -1, np.int64)
-    least = min(threshold, 1 - 1e-10)
-    for row, overlap in enumerate(category.overlaps):
-        for candidates in (counts & free, ~counts & (free | category.is_crowd)):
-            usable = np.flatnonzero(candidates & (overlap >= least))
-            if len(usable):
-                # the last of equals, as the reference does
-                best = usable[::-1][overlap[usable[::-1]].argmax()]
-                matched[row], free[best] = best, False
-                break
-    is_ignored = np.zeros(len(matched), bool)
-    is_ignored[matched >= 0] = ~counts[matched[matched >= 0]]
+    thresholds = np.array(COCO_THRESHOLDS)
+    rules = np.broadcast_to(counts, (len(thresholds), len(counts)))
+    matched = greedy_match(category.overlaps, thresholds, rules, category.is_crowd)
     strange = (category.found_areas < low) | (category.found_areas > high)
-    is_ignored |= (matched < 0) & strange
-    return PictureMatch(category.scores, matched, is_ignored, int(counts.sum()))
+    return [
+        PictureMatch(category.scores, row, _is_ignored(row, counts, strange), int(counts.sum()))
+        for row in matched
+    ]
+
+
+def _is_ignored(
+    matched: Int[NDArray[np.int64], " n"],
+    counts: Bool[NDArray[np.bool_], " m"],
+    strange: Bool[NDArray[np.bool_], " n"],
+) -> NDArray[np.bool_]:
+    """Matched with what does not count, or matched with nothing and of another size."""
+    if not len(counts):
+        return strange.copy()
+    return np.where(matched >= 0, ~counts[matched], strange)
 
 
 def _precision(matches: Sequence[Sequence[Sequence[PictureMatch]]]) -> float:
