@@ -28,12 +28,10 @@ from typing import Any
 from headsight.errors import ConfigError, InputError
 from headsight.language.prompts import clean_expression
 from headsight.language.schema import KeypointSchema, KeypointText
+from headsight.language.spec import CodecSpec
 from headsight.language.vocabulary import Vocabulary
 
 _HOLES = ("{keypoint}", "{category}")
-_DUMMY = "[0.123,0.456]"
-_DIGITS = ((3, 6), (9, 12))
-"""Where the digits of its numbers stand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +42,8 @@ class RoundFormat:
     """With the places `{keypoint}` and, if wanted, `{category}`."""
     with_reference: bool = True
     """Whether the description is told."""
+    digits: int = 3
+    """Decimals of an answer."""
 
     def __post_init__(self) -> None:
         if "{keypoint}" not in self.question:
@@ -51,6 +51,11 @@ class RoundFormat:
                 f"The question {self.question!r} does not say which keypoint is meant. Put"
                 f" {{keypoint}} into it; {', '.join(_HOLES)} are filled in."
             )
+
+    @property
+    def spec(self) -> CodecSpec:
+        """The answer's."""
+        return CodecSpec("point", digits=self.digits, frame="crop")
 
     def ask(self, point: KeypointText, category: str) -> str:
         """The question of one round, up to the word behind which the answer is said."""
@@ -167,19 +172,21 @@ def tokenize_rounds(
 
 
 def answer_template(
-    tokenizer: Any, question: str, glue: Glue = PLAIN
+    tokenizer: Any, question: str, glue: Glue = PLAIN, *, digits: int = 3
 ) -> tuple[int | Slot, ...] | None:
     """The tokens of every strict point behind a question, its end included.
 
     None where a token of this tokenizer mixes digits with something else, or where not all digits
     can be written alike.
     """
-    made = tokenize_rounds(tokenizer, [(question, _DUMMY)], glue)
-    start = len(made.text) - len(_DUMMY) - len(glue.end)
+    dummy = f"[0.{'123456'[:digits]},0.{'456123'[:digits]}]"
+    numbers = [(3, 3 + digits), (6 + digits, 6 + 2 * digits)]  # where their digits stand
+    made = tokenize_rounds(tokenizer, [(question, dummy)], glue)
+    start = len(made.text) - len(dummy) - len(glue.end)
     texts = Vocabulary.of(tokenizer).texts.values()
     template: list[int | Slot] = []
     for token, (a, b) in list(zip(made.ids, made.offsets, strict=True))[made.first :]:
-        touched = [(d, e) for d, e in _DIGITS if a < start + e and b > start + d]
+        touched = [(d, e) for d, e in numbers if a < start + e and b > start + d]
         if not touched:
             template.append(token)
             continue

@@ -88,6 +88,7 @@ def encode_sample(vlm: AttentiveVLM, sample: Sample, features: Features | None =
             " answer behind the question. Teach another model."
         )
     tokenizer = vlm.processor.tokenizer  # type: ignore[attr-defined]
+    features = None if sample.is_once else features
     if sample.later is not None:
         return _encode_rounds(vlm, sample, features)
     inputs = question_inputs(vlm, sample.picture, sample.question, features)
