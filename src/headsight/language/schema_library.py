@@ -1,0 +1,135 @@
+"""The keypoint schemas that are shipped, found by name, by what they are for, or in a file.
+
+The descriptions are our own. The order of points is that of the data sets which MP-100
+(arXiv 2207.10387) gathers, so that their labels fit; each file's `source` tells where it is from.
+"""
+
+from __future__ import annotations
+
+__all__ = ["mp100_schema", "read_schema", "schema", "schema_json", "schemas"]
+
+import difflib
+import json
+import re
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from headsight.errors import AnnotationError, InputError
+from headsight.language.schema import KeypointSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FOLDER = Path(__file__).with_name("schemas")
+_NEAREST = 3
+
+
+@cache
+def schemas() -> Mapping[str, KeypointSchema]:
+    """Every shipped schema by its name, sorted."""
+    found = (read_schema(path) for path in sorted(_FOLDER.glob("*.json")))
+    return MappingProxyType({schema.name: schema for schema in found})
+
+
+def schema(name: str | Path) -> KeypointSchema:
+    """The schema of a name ("person-17"), a category ("dog", "dog_body"), or a JSON file.
+
+    Case, spaces, hyphens and underscores do not matter.
+
+    Example:
+        >>> schema("polar bear").name
+        'animal-17'
+
+    Raises:
+        InputError: no such schema, or a category that several schemas are for.
+        AnnotationError: a file that is no schema.
+    """
+    if isinstance(name, Path) or name.endswith(".json"):
+        return read_schema(Path(name))
+    known = schemas()
+    wanted = _key(name)
+    by_name = {_key(known_name): s for known_name, s in known.items()}
+    if wanted in by_name:
+        return by_name[wanted]
+    by_category: dict[str, list[KeypointSchema]] = {}
+    for candidate in known.values():
+        for category in candidate.categories:
+            by_category.setdefault(_key(category), []).append(candidate)
+    found = by_category.get(wanted) or by_category.get(wanted.removesuffix("body"), [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(
+            f"'{name}' is what several keypoint schemas are for:"
+            f" {', '.join(s.name for s in found)}. Name one of these."
+        )
+    raise InputError(_no_such(str(name)))
+
+
+def mp100_schema(category_id: int) -> KeypointSchema:
+    """The schema of a category of MP-100 by its id, 1 to 100.
+
+    Raises:
+        InputError: no such category.
+    """
+    for candidate in schemas().values():
+        if category_id in candidate.mp100:
+            return candidate
+    raise InputError(f"MP-100 has no category {category_id}; expected an id from 1 to 100.")
+
+
+def read_schema(path: Path) -> KeypointSchema:
+    """The schema in a JSON file.
+
+    Raises:
+        AnnotationError: no file, no JSON, or no schema; the message names the file.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise AnnotationError(
+            f"{path} cannot be read: {error.strerror}. Give a schema file, such as"
+            " `headsight schema new` writes, or one of the names that `headsight schema show` lists."
+        ) from error
+    except ValueError as error:
+        raise AnnotationError(f"{path} is no JSON: {error}. Mend that place.") from error
+    try:
+        return KeypointSchema.from_dict(values)
+    except AnnotationError as error:
+        raise AnnotationError(f"{path}: {error}") from error
+
+
+def schema_json(schema: KeypointSchema) -> str:
+    """The file of a schema, laid out for people: a keypoint, a pair, an edge on a line each."""
+    lines = []
+    for key, value in schema.to_dict().items():
+        rows = value if isinstance(value, list) and value and not _is_flat(value) else None
+        shown = json.dumps(value, ensure_ascii=False)
+        if rows is not None:
+            shown = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
+            shown = f"[\n{shown}\n ]"
+        lines.append(f" {json.dumps(key)}: {shown}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _is_flat(values: list[object]) -> bool:
+    return all(isinstance(value, (str, int)) for value in values)
+
+
+def _key(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.lower())
+
+
+def _no_such(name: str) -> str:
+    """What to say: the nearest names and categories, then all names."""
+    spoken = {
+        _key(word): f"{word} ({s.name})" for s in schemas().values() for word in s.categories
+    } | {_key(known): known for known in schemas()}
+    near = difflib.get_close_matches(_key(name), spoken, n=_NEAREST, cutoff=0.5)
+    nearest = f" Nearest: {', '.join(spoken[key] for key in near)}." if near else ""
+    return (
+        f"No keypoint schema is called '{name}' or is for it.{nearest} Known:"
+        f" {', '.join(schemas())}. Or write your own: headsight schema new."
+    )
