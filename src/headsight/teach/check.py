@@ -35,6 +35,7 @@ from headsight.models.grounding.weights import empty_model as empty_grounding
 from headsight.models.grounding.weights import read_json, weight_files
 from headsight.picture import open_picture
 from headsight.teach.features import picture_hash
+from headsight.teach.keypoint_rounds import KeypointData
 from headsight.teach.lora import LoraSpec, saved_modules, target_modules
 from headsight.teach.loss import soft_number_loss
 from headsight.teach.merging import check_merge
@@ -242,7 +243,7 @@ def _tuned(plan: Plan, stage: TuneStage, model: nn.Module | None) -> list[str]:
     return told
 
 
-def _unreadable(data: Data, opened: set[str]) -> list[str]:
+def _unreadable(data: Data | KeypointData, opened: set[str]) -> list[str]:
     """What is wrong with the first pictures of `data` that cannot be opened; fills `opened`."""
     faults: list[str] = []
     source = data.read()
