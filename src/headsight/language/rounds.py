@@ -42,6 +42,8 @@ class RoundFormat:
     """With the places `{keypoint}` and, if wanted, `{category}`."""
     with_reference: bool = True
     """Whether the description is told."""
+    roles: tuple[str, str, str] = ("User: ", "Reference: ", "Assistant:")
+    """What stands before question, description and answer; may be empty."""
     digits: int = 3
     """Decimals of an answer."""
 
@@ -61,8 +63,9 @@ class RoundFormat:
         """The question of one round, up to the word behind which the answer is said."""
         words = clean_expression(point.name)
         question = self.question.replace("{keypoint}", words).replace("{category}", category)
-        reference = f"Reference: {point.description}\n" if self.with_reference else ""
-        return f"User: {question}\n{reference}Assistant:"
+        user, told, assistant = self.roles
+        reference = f"{told}{point.description}\n" if self.with_reference else ""
+        return f"{user}{question}\n{reference}{assistant}"
 
     def questions(self, schema: KeypointSchema, category: str | None = None) -> list[str]:
         """One a keypoint, in the order of the schema; about a `category` of it."""

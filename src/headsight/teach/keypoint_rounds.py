@@ -68,6 +68,8 @@ class KeypointData:
     """Template of the question, with `{keypoint}` and `{category}`."""
     with_reference: bool = True
     """Whether descriptions are told."""
+    roles: tuple[str, str, str] = RoundFormat.roles
+    """What stands before question, description and answer; may be empty."""
     digits: int = 3
     """Decimals of an answer."""
     limit: int | None = None
@@ -99,7 +101,10 @@ class KeypointData:
     def format(self) -> RoundFormat:
         """How points are asked for."""
         return RoundFormat(
-            question=self.question, with_reference=self.with_reference, digits=self.digits
+            question=self.question,
+            with_reference=self.with_reference,
+            roles=self.roles,
+            digits=self.digits,
         )
 
     @property
@@ -125,8 +130,9 @@ class KeypointData:
 
     def kept(self) -> dict[str, Any]:
         """What must be known to ask a model that was taught with this."""
-        names = ("rounds", "frame", "pad", "side", "question", "with_reference", "digits")
-        return {**{name: getattr(self, name) for name in names}, "k": self.most}
+        names = ("rounds", "frame", "pad", "side", "question", "with_reference", "roles")
+        kept = {name: getattr(self, name) for name in names}
+        return {**kept, "roles": list(self.roles), "digits": self.digits, "k": self.most}
 
 
 class KeypointRounds:
