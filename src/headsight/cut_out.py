@@ -1,4 +1,4 @@
-"""Squares cut out of a picture, as models look at single objects: scaled, and turned in training."""
+"""Squares cut out of a picture, as models look at objects: scaled, in training turned."""
 
 from __future__ import annotations
 

@@ -94,7 +94,14 @@ def test_the_whole_picture_as_frame(scripted: Any) -> None:
 
 def test_a_model_is_asked_as_it_was_taught(caplog: pytest.LogCaptureFixture) -> None:
     vlm = tiny_vlm()
-    kept = {"rounds": "fixed", "k": 4, "pad": 1.25, "side": 32, "digits": 2, "question": "{keypoint}"}
+    kept = {
+        "rounds": "fixed",
+        "k": 4,
+        "pad": 1.25,
+        "side": 32,
+        "digits": 2,
+        "question": "{keypoint}",
+    }
     vlm.model.config.headsight_keypoints = kept
     asking = asking_of(vlm)
     assert (asking.mode, asking.pad, asking.side) == ("independent", 1.25, 32)
@@ -201,7 +208,9 @@ def test_distributions(taught: tuple[Any, Path]) -> None:
     np.testing.assert_allclose(found.densities.sum(-1), 1, atol=1e-5)
     written = found.crops[0].to_crop(found.points[0])
     np.testing.assert_allclose(found.densities[0].argmax(-1) / 10, written, atol=1e-9)
-    mean, median = (ask(decode=how).crops[0].to_crop(ask(decode=how).points[0]) for how in ("mean", "median"))
+    mean, median = (
+        ask(decode=how).crops[0].to_crop(ask(decode=how).points[0]) for how in ("mean", "median")
+    )
     steps = np.arange(10) / 10
     np.testing.assert_allclose(mean, (found.densities[0] * steps).sum(-1), atol=1e-5)
     below = (found.densities[0] * (steps < median[..., None])).sum(-1)

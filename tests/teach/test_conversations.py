@@ -11,8 +11,8 @@ from torch import nn
 
 from headsight.errors import InputError
 from headsight.models.grounding.adapter import load_folder
-from headsight.teach.loss import AnswerModel, answer_logits
 from headsight.teach.lora import LoraSpec, attach
+from headsight.teach.loss import AnswerModel, answer_logits
 from headsight.teach.sample import Sample
 from headsight.teach.tokens import collate, encode_sample
 

@@ -168,8 +168,12 @@ def _pairs(schema: KeypointSchema) -> Iterator[SchemaProblem]:
             said = f"{names[first]!r} is paired with itself. Pair it with the other side's."
             yield SchemaProblem(where, said)
         elif _SIDE.search(_plain(names[first])) and mirrored_text(names[first]) != names[second]:
-            said = f"{names[first]!r} is paired with {names[second]!r}, which is not its other side."
-            yield SchemaProblem(where, f"{said} Pair the names that differ in left and right alone.")
+            said = (
+                f"{names[first]!r} is paired with {names[second]!r}, which is not its other side."
+            )
+            yield SchemaProblem(
+                where, f"{said} Pair the names that differ in left and right alone."
+            )
     for index, number in paired.items():
         if number > 1 and all(first != second for first, second in schema.left_right_pairs):
             yield SchemaProblem(where, f"{names[index]!r} is in {number} pairs; expected one.")

@@ -47,6 +47,7 @@ class Said:
     """One answer in one conversation."""
 
     reply: Reply
+    """Where it was constrained, the end of an answer is certain (log-probability 0)."""
     densities: tuple[Density, ...] = ()
     """Of its numbers, in their order, the later given the earlier; empty where not asked for, or
     where the answer is not strict."""
@@ -180,6 +181,9 @@ class _Dialogue:
         place, feed = 0, asked
         while True:
             run = _fixed_run(self._template, place)
+            if self._constrain and place + len(run) == len(self._template):
+                self._close(rows, feed, run)
+                return None
             scores = self._rows.read([[*row, *run] for row in feed], keep=len(run) + 1)
             if not self._constrain and run and not _agrees(scores[:, :-1], run):
                 self._rows.forget(len(run))
@@ -207,6 +211,14 @@ class _Dialogue:
             return [int(i) for i in ids[scores[:, ids].argmax(-1)]]
         chosen = [int(i) for i in scores.argmax(-1)]
         return chosen if all(token in allowed for token in chosen) else None
+
+    def _close(self, rows: list[_Row], feed: list[list[int]], run: list[int]) -> None:
+        """End answers that can go on in one way only; it is read with the next question."""
+        for row in rows:
+            row.ids += run
+            row.logprobs += [0.0] * len(run)
+            row.ended = True
+        self._unread = [[*last, *run] for last in feed]
 
     def _write(self, rows: list[_Row], scores: Float[Tensor, "n v"]) -> None:
         """Go on greedily, one token at a time, until every row has ended."""

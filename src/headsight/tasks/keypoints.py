@@ -38,7 +38,6 @@ _BATCH = 15
 _TOKENS = 16
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Asking:
     """How points are asked; what a model was taught with is kept beside its weights."""
@@ -323,9 +322,7 @@ def _crop(box: Float[NDArray[Any], " 4"], image_wh: tuple[int, int], asking: Ask
 
 
 def _read(reply: Reply, asking: Asking) -> Answer:
-    answer = parse(
-        reply.text, asking.form.spec, prompt=reply.prompt, hit_limit=not reply.ended
-    )
+    answer = parse(reply.text, asking.form.spec, prompt=reply.prompt, hit_limit=not reply.ended)
     if reply.tokens and len(reply.tokens) == len(reply.logprobs):
         answer = with_confidence(answer, reply.tokens, reply.logprobs)
     return answer
@@ -341,5 +338,4 @@ def _decoded(bins: Float[NDArray[Any], "2 b"], asking: Asking) -> NDArray[np.flo
     if asking.decode == "mean":
         return density_mean(bins, asking.form.spec)
     below = bins.cumsum(-1)
-    steps: NDArray[np.float64] = (below < 0.5).sum(-1).astype(np.float64)
-    return steps / bins.shape[-1]
+    return np.asarray((below < 0.5).sum(-1) / bins.shape[-1], np.float64)

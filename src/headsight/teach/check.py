@@ -31,8 +31,7 @@ from headsight.models.checkpoints import HUB_ID, check_hub
 from headsight.models.grounding.adapter import is_ours
 from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.processor import GroundingProcessor
-from headsight.models.grounding.weights import empty_model as empty_grounding
-from headsight.models.grounding.weights import read_json, weight_files
+from headsight.models.grounding.weights import read_json, sketch_model, weight_files
 from headsight.picture import open_picture
 from headsight.teach.features import picture_hash
 from headsight.teach.keypoint_rounds import KeypointData
@@ -168,8 +167,8 @@ def empty_model(model: str) -> nn.Module:
     if path.is_dir() and is_ours(path):
         values = read_json(path / "config.json")
         if values.get("model_type") == GroundingVLMConfig.model_type:
-            return empty_grounding(GroundingVLMConfig.from_dict(dict(values)))
-        return empty_grounding(GroundingVLMConfig.from_hf(values))
+            return sketch_model(GroundingVLMConfig.from_dict(dict(values)))
+        return sketch_model(GroundingVLMConfig.from_hf(values))
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     if not path.is_dir() and not HUB_ID.fullmatch(model):

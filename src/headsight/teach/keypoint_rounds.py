@@ -119,6 +119,9 @@ class KeypointData:
             AnnotationError: missing labels or schemas, or nothing to ask.
         """
         found = read_keypoints(self.path, images=self.images)
+        if not found.instances:
+            first = next((f" The first problem: {p.error}" for p in found.problems), "")
+            raise AnnotationError(f"{self.path} holds no object that can be used.{first}")
         absent = found.without_picture
         there = [one for one in found.instances if one.id not in absent][: self.limit]
         if not there:
@@ -212,7 +215,7 @@ class KeypointRounds:
         index: int,
         rng: np.random.Generator | None,
     ) -> Sample:
-        """An item left empty (hidden points, or all turned out of the crop) gives way to another."""
+        """An item left empty (hidden, or turned out of the crop) gives way to another."""
         other = rng or np.random.default_rng([self._data.seed, index])
         for attempt in range(_TRIES * len(groups)):
             place, group = groups[index]

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def fixed_groups(
-    ids: Sequence[int], k: int, rng: np.random.Generator
-) -> list[tuple[int, ...]]:
+def fixed_groups(ids: Sequence[int], k: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
     """Shuffled groups of `k`; a last short one is filled up with ids of the groups before it.
 
     Fewer than `k` ids are one group without a filler.

@@ -50,7 +50,7 @@ class Batch:
 
     inputs: Inputs
     labels: Int[Tensor, "b k"]
-    """Ids to be said, right-aligned; -100 where the row's answer is shorter or a question stands."""
+    """Ids to be said, right-aligned; -100 where a row is shorter or a question stands."""
     weights: Float[Tensor, " b"]
     periods: Int[Tensor, " b"]
 
