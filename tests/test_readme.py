@@ -66,7 +66,7 @@ def test_the_asking_commands_run(folder: Path, run: Callable) -> None:
 
 
 def test_every_named_command_exists() -> None:
-    for name in re.findall(r"`headsight ((?:eval|data) [a-z-]+|[a-z-]+)\b", README):
+    for name in re.findall(r"`headsight ((?:eval|data|schema) [a-z-]+|[a-z-]+)\b", README):
         assert name in COMMANDS or name.split()[0] in COMMANDS, name
 
 

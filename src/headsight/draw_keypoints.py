@@ -1,227 +1,202 @@
-"""Drawing named keypoints: skeleton, sides by colour, names where there is room for them."""
+"""Drawing keypoints: skeleton, points and names; the own left and right in two colours."""
 
 from __future__ import annotations
 
-__all__ = ["density_sheet", "draw_keypoints"]
+__all__ = ["SIDE_COLORS", "draw_keypoints", "frame_object"]
 
 import math
-from collections.abc import Sequence
-from itertools import product
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from headsight.detections import Detections
-from headsight.draw import draw
-from headsight.language.schema import KeypointSchema
+if TYPE_CHECKING:
+    from headsight.language.schema import KeypointSchema
 
-LEFT, RIGHT, MIDDLE = "#f59e0b", "#38bdf8", "#34d399"
-"""The object's own left, its right, and what has no side."""
-_SMALLEST_POINTS = 10.0
-_INK = "#0b1220"
-_TILE = 168
-_COLUMNS = 6
+SIDE_COLORS = {"left": "#38bdf8", "right": "#f59e0b", "middle": "#34d399"}
+"""Of the object's own left, its own right, and all that has no side."""
+
 _SMOOTH = 3
+"""Lines are drawn at so many times the size and shrunk."""
+_MOST_SMOOTHED_PX = 4_000_000
+_SMALLEST_POINTS = 9.0
+_REACHES = (1.0, 1.8, 3.0, 4.5, 6.5, 9.0, 12.0)
+"""How far from its point a name may stand, in heights of a line."""
+_DIRECTIONS = 16
+_PAPER = (11, 18, 32, 200)
+
 Rect = tuple[float, float, float, float]
 
 
 def draw_keypoints(
-    image: Image.Image, detections: Detections, schema: KeypointSchema, *, names: bool = True
+    image: Image.Image,
+    points: Float[NDArray[Any], "k 2"],
+    schema: KeypointSchema,
+    *,
+    visible: Bool[NDArray[np.bool_], " k"] | None = None,
+    names: bool = True,
 ) -> Image.Image:
-    """A copy of `image` with boxes, skeletons, points and, where they fit, their names."""
-    bare = Detections(
-        detections.boxes,
-        detections.scores,
-        detections.labels,
-        detections.label_names,
-        detections.image_wh,
-    )
-    canvas = draw(image, bare)
-    colors = _colors(schema)
-    taken: list[Rect] = []
-    tables = detections.keypoints if detections.keypoints is not None else ()
-    for table, box in zip(tables, detections.boxes, strict=True):
-        radius = _radius(canvas.size, box)
-        chip = 1.3 * max(_SMALLEST_POINTS, math.sqrt(canvas.width * canvas.height) / 36)
-        left, top = float(box[0]), float(box[1])
-        taken.append((left, top - chip, left + 6 * chip, top))  # of the box itself
-        _bones(canvas, table, schema, colors, radius)
-        taken += [
-            (x - radius, y - radius, x + radius, y + radius)
-            for x, y, seen in table.tolist()
-            if seen > 0
-        ]
-    for table, box in zip(tables, detections.boxes, strict=True):
-        if names:
-            _names(canvas, table, box, schema, colors, taken)
+    """A copy of `image` with the edges, points and names of one object; same size.
+
+    A name stands where it covers no other name and no point, with a line to its point where it
+    stands apart; where there is no such place it is the point's number, from 0, or nothing.
+
+    Args:
+        image: the upright picture.
+        points: x, y in px of `image`; those that are not finite are left out.
+        schema: of as many points.
+        visible: which points are drawn; all by default.
+        names: write the names.
+    """
+    canvas = image.convert("RGB")  # always a copy
+    shown = np.isfinite(points).all(1) & (True if visible is None else visible)
+    sides = _sides(schema)
+    size = max(1.5, math.sqrt(canvas.width * canvas.height) / 320)
+    chips = _chips(canvas.size, points, schema, shown, size) if names else {}
+    _lines_and_dots(canvas, points, schema, shown, sides, size, chips)
+    font, pen = _font(_font_size(size)), ImageDraw.Draw(canvas, "RGBA")
+    for place, (text, (x1, y1, x2, y2)) in chips.items():
+        pen.rounded_rectangle((x1, y1, x2, y2), radius=(y2 - y1) / 5, fill=_PAPER)
+        middle = ((x1 + x2) / 2, (y1 + y2) / 2)
+        pen.text(middle, text, fill=SIDE_COLORS[sides[place]], font=font, anchor="mm")
     return canvas
 
 
-def density_sheet(
-    crop: Image.Image,
-    densities: Float[NDArray[Any], "k 2 b"],
+def frame_object(
+    image: Image.Image,
     points: Float[NDArray[Any], "k 2"],
-    names: Sequence[str],
-) -> Image.Image:
-    """One tile a point: the crop, where the model looks for it to be, and where it said it is.
+    *,
+    margin: float = 0.25,
+    longer_px: int = 1400,
+) -> tuple[Image.Image, Float[NDArray[np.float64], "k 2"]]:
+    """The part of a picture around some points, enlarged or shrunk, and the points in it.
 
     Args:
-        crop: the square the model saw.
-        densities: of x, and of y given x; NaN where there is none.
-        points: in fractions of the crop; NaN where there is none.
-        names: of the points.
+        image: the upright picture.
+        points: x, y in px, finite; at least one.
+        margin: around the points, as a share of their extent's longer side.
+        longer_px: longer side of the result.
     """
-    columns = min(_COLUMNS, max(1, math.ceil(math.sqrt(len(names)))))
-    rows = math.ceil(len(names) / columns)
-    strip = 22
-    sheet = Image.new("RGB", (columns * _TILE, rows * (_TILE + strip)), "#0b1220")
-    grey = crop.convert("L").convert("RGB").resize((_TILE, _TILE), Image.Resampling.BILINEAR)
-    for place, (name, bins, point) in enumerate(zip(names, densities, points, strict=True)):
-        tile = grey.copy()
-        if np.isfinite(bins).all():
-            heat = Image.fromarray(_heat(bins)).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
-            tile.paste(Image.new("RGB", tile.size, "#ef4444"), mask=heat)
-        pen = ImageDraw.Draw(tile)
-        if np.isfinite(point).all():
-            x, y = (float(v) * _TILE for v in point)
-            pen.line((x - 6, y, x + 6, y), fill="white", width=2)
-            pen.line((x, y - 6, x, y + 6), fill="white", width=2)
-        left, top = place % columns * _TILE, place // columns * (_TILE + strip)
-        sheet.paste(tile, (left, top + strip))
-        told = name if np.isfinite(point).all() else f"{name} (no answer)"
-        font = _font(12.0)
-        while font.getlength(told) > _TILE - 8 and len(told) > 1:
-            told = told[:-2] + "…"
-        ImageDraw.Draw(sheet).text(
-            (left + 4, top + strip / 2), told, fill="white", font=font, anchor="lm"
-        )
-    return sheet
+    low, high = points.min(0), points.max(0)
+    around = margin * max(float((high - low).max()), 16.0)
+    x1, y1 = np.clip(np.floor(low - around), 0, np.array(image.size) - 1).astype(int).tolist()
+    x2, y2 = (np.ceil(high + around)).astype(int).tolist()
+    x2, y2 = max(x1 + 1, min(x2, image.width)), max(y1 + 1, min(y2, image.height))
+    part = image.convert("RGB").crop((x1, y1, x2, y2))
+    scale = longer_px / max(part.size)
+    wanted = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
+    moved = (np.asarray(points, np.float64) - (x1, y1)) * (np.array(wanted) / np.array(part.size))
+    return part.resize(wanted, Image.Resampling.LANCZOS), moved
 
 
-def _heat(bins: Float[NDArray[Any], "2 b"], cells: int = 56) -> NDArray[np.uint8]:
-    """The product of both distributions on a small grid, its peak at 255."""
-    places = (np.arange(bins.shape[-1]) * cells) // bins.shape[-1]
-    x, y = (np.bincount(places, row, cells) for row in bins)
-    grid = y[:, None] * x[None, :]
-    return np.asarray(255 * 0.85 * (grid / max(float(grid.max()), 1e-12)) ** 0.5, np.uint8)
+def _sides(schema: KeypointSchema) -> list[str]:
+    found = []
+    for name in schema.names:
+        words = set(name.lower().replace("_", " ").split()) & {"left", "right"}
+        found.append(words.pop() if len(words) == 1 else "middle")
+    return found
 
 
-def _colors(schema: KeypointSchema) -> list[str]:
-    """By side, as the names tell: the first of a pair is not always the left one."""
-    colors = [MIDDLE] * len(schema)
-    for pair in schema.left_right_pairs:
-        first, second = pair
-        if "right" in schema.names[first].lower():
-            first, second = second, first
-        colors[first], colors[second] = LEFT, RIGHT
-    return colors
-
-
-def _radius(image_wh: tuple[int, int], box: Float[NDArray[Any], " 4"]) -> float:
-    side = float(min(box[2] - box[0], box[3] - box[1]))
-    return max(2.0, min(math.sqrt(image_wh[0] * image_wh[1]) / 130, side / 28))
-
-
-def _bones(
+def _lines_and_dots(
     canvas: Image.Image,
-    table: Float[NDArray[Any], "k 3"],
+    points: Float[NDArray[Any], "k 2"],
     schema: KeypointSchema,
-    colors: Sequence[str],
-    radius: float,
+    shown: Bool[NDArray[np.bool_], " k"],
+    sides: list[str],
+    size: float,
+    chips: dict[int, tuple[str, Rect]],
 ) -> None:
-    """Lines and discs, drawn larger and shrunk so that they are smooth."""
-    seen = table[table[:, 2] > 0, :2]
-    if not len(seen):
-        return
-    margin = 3 * radius + 2
-    left, top = np.floor(seen.min(0) - margin).astype(int).tolist()
-    right, bottom = np.ceil(seen.max(0) + margin).astype(int).tolist()
-    factor = _SMOOTH if (right - left) * (bottom - top) < 2_000_000 else 1
-    tile = Image.new("RGBA", ((right - left) * factor, (bottom - top) * factor), (255, 255, 255, 0))
-    pen = ImageDraw.Draw(tile)
-
-    def at(index: int) -> tuple[float, float]:
-        x, y = table[index, :2]
-        return (float(x) - left) * factor, (float(y) - top) * factor
-
-    for width, is_rim in ((1.5, True), (0.8, False)):
-        for a, b in schema.skeleton:
-            if table[a, 2] > 0 and table[b, 2] > 0:
-                same = colors[a] if colors[a] == colors[b] or colors[b] == MIDDLE else colors[b]
-                pen.line((at(a), at(b)), fill="white" if is_rim else same,
-                         width=max(1, round(width * radius * factor)))  # fmt: skip
-    for index, color in enumerate(colors):
-        if table[index, 2] > 0:
-            x, y = at(index)
-            for size, fill in ((radius * 1.4, "white"), (radius, color)):
-                r = size * factor
-                pen.ellipse((x - r, y - r, x + r, y + r), fill=fill)
-    if factor > 1:
-        tile = tile.reduce(factor)
-    canvas.paste(tile, (left, top), tile)
+    factor = _SMOOTH if canvas.width * canvas.height <= _MOST_SMOOTHED_PX else 1
+    layer = Image.new("RGBA", (canvas.width * factor, canvas.height * factor), (255, 255, 255, 0))
+    pen = ImageDraw.Draw(layer)
+    for place, (_, (x1, y1, x2, y2)) in chips.items():  # under the dots, to their own chips
+        x, y = float(points[place, 0]), float(points[place, 1])
+        ends = [(x * factor, y * factor)]
+        ends.append((min(max(x, x1), x2) * factor, min(max(y, y1), y2) * factor))
+        pen.line(ends, fill=SIDE_COLORS[sides[place]], width=factor)
+    for first, second in schema.skeleton:
+        if shown[first] and shown[second]:
+            ends = [(float(x) * factor, float(y) * factor) for x, y in points[[first, second]]]
+            side = sides[first] if sides[first] == sides[second] else "middle"
+            pen.line(ends, fill=(255, 255, 255, 150), width=round(2.2 * size * factor))
+            pen.line(ends, fill=SIDE_COLORS[side], width=max(1, round(1.2 * size * factor)))
+    for index in np.flatnonzero(shown):
+        place = int(index)
+        x, y = float(points[place, 0]) * factor, float(points[place, 1]) * factor
+        for color, radius in (("white", 2.6 * size), (SIDE_COLORS[sides[place]], 1.9 * size)):
+            r = radius * factor
+            pen.ellipse((x - r, y - r, x + r, y + r), fill=color)
+    small = layer.reduce(factor) if factor > 1 else layer
+    canvas.paste(small, (0, 0), small)
 
 
-def _names(
-    canvas: Image.Image,
-    table: Float[NDArray[Any], "k 3"],
-    box: Float[NDArray[Any], " 4"],
-    schema: KeypointSchema,
-    colors: Sequence[str],
-    taken: list[Rect],
-) -> None:
-    """A chip beside each point where one fits; points that lie apart from others choose first."""
-    seen = np.flatnonzero(table[:, 2] > 0)
-    if not len(seen):
-        return
-    height = float(box[3] - box[1])
-    usual = math.sqrt(canvas.width * canvas.height) / 52
-    points = max(_SMALLEST_POINTS, min(usual, 1.4 * height / math.sqrt(len(seen)) / 4))
-    font = _font(points)
-    apart = np.linalg.norm(table[seen, None, :2] - table[None, seen, :2], axis=-1)
-    np.fill_diagonal(apart, np.inf)
-    middle = table[seen, :2].mean(0)
-    for index in seen[np.argsort(-apart.min(1), kind="stable")]:
-        x, y = (float(v) for v in table[index, :2])
-        width, tall = font.getlength(schema.names[index]) + 0.6 * points, 1.25 * points
-        outwards = 1 if x >= middle[0] else -1
-        spot = _free_spot(canvas.size, (x, y), (width, tall), outwards, 0.9 * points, taken)
-        if spot is None:
-            continue
-        taken.append(spot)
-        pen = ImageDraw.Draw(canvas, "RGBA")
-        pen.rounded_rectangle(spot, radius=0.25 * points, fill=colors[index])
-        centre = ((spot[0] + spot[2]) / 2, (spot[1] + spot[3]) / 2)
-        pen.text(centre, schema.names[index], fill=_INK, font=font, anchor="mm")
-
-
-def _free_spot(
+def _chips(
     image_wh: tuple[int, int],
-    point: tuple[float, float],
+    points: Float[NDArray[Any], "k 2"],
+    schema: KeypointSchema,
+    shown: Bool[NDArray[np.bool_], " k"],
+    size: float,
+) -> dict[int, tuple[str, Rect]]:
+    """The words at each point and where they stand."""
+    font_size = _font_size(size)
+    font = _font(font_size)
+    dot = 2.6 * size
+    places = np.flatnonzero(shown)
+    used: list[Rect] = [_around(points[place], dot) for place in places]
+    middle = points[places].mean(0) if len(places) else np.zeros(2)
+    chips = {}
+    # the outermost first: they can stand outside, and leave the inside free
+    for place in sorted(places, key=lambda p: -float(np.hypot(*(points[p] - middle)))):
+        for text in (schema.names[place], str(place)):
+            chip_wh = (font.getlength(text) + font_size * 0.5, font_size * 1.25)
+            spot = _spot(image_wh, points[place], chip_wh, middle, used)
+            if spot is not None:
+                used.append(spot)
+                chips[int(place)] = (text, spot)
+                break
+    return chips
+
+
+def _spot(
+    image_wh: tuple[int, int],
+    point: Float[NDArray[Any], " 2"],
     chip_wh: tuple[float, float],
-    outwards: int,
-    gap: float,
-    taken: Sequence[Rect],
+    middle: Float[NDArray[Any], " 2"],
+    used: list[Rect],
 ) -> Rect | None:
-    """The nearest free place beside a point, away from the middle of the object first."""
+    """The nearest free place for a chip, outward from the middle of the object where it can."""
     width, height = chip_wh
-    for side, shift in product((outwards, -outwards), (0, -1, 1)):
-        left = point[0] + gap if side > 0 else point[0] - gap - width
-        top = point[1] - height / 2 + shift * height * 0.8
-        rect = (left, top, left + width, top + height)
-        inside = left >= 0 and top >= 0 and rect[2] <= image_wh[0] and rect[3] <= image_wh[1]
-        if inside and not any(_overlap(rect, other) for other in taken):
-            return rect
+    outward = math.atan2(*(point - middle)[::-1])
+    turns = sorted(range(_DIRECTIONS), key=lambda turn: min(turn, _DIRECTIONS - turn))
+    for reach in _REACHES:
+        for turn in turns:
+            angle = outward + 2 * math.pi * turn / _DIRECTIONS
+            x = float(point[0]) + math.cos(angle) * (reach * height + width / 2)
+            y = float(point[1]) + math.sin(angle) * reach * height * 1.2
+            rect = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            is_inside = rect[0] >= 0 and rect[1] >= 0 and rect[2] < image_wh[0]
+            is_inside = is_inside and rect[3] < image_wh[1]
+            if is_inside and not any(_meet(rect, other) for other in used):
+                return rect
     return None
 
 
-def _overlap(a: Rect, b: Rect) -> bool:
+def _font_size(size: float) -> float:
+    return round(max(_SMALLEST_POINTS, 4.2 * size), 1)
+
+
+@lru_cache(maxsize=16)
+def _font(points: float) -> Any:
+    return ImageFont.load_default(points)
+
+
+def _around(point: Float[NDArray[Any], " 2"], reach: float) -> Rect:
+    x, y = float(point[0]), float(point[1])
+    return x - reach, y - reach, x + reach, y + reach
+
+
+def _meet(a: Rect, b: Rect) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _font(points: float) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(points)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font

@@ -29,6 +29,10 @@ KindName = Annotated[
         " 300w_lp; told by the files if left out.",
     ),
 ]
+CheckedKind = Annotated[
+    str | None,
+    typer.Option("--kind", help="As of `data convert`, or mp100; told by the files if left out."),
+]
 Split = Annotated[
     str | None, typer.Option("--split", help="Only this part, such as train; all if left out.")
 ]
@@ -40,7 +44,7 @@ _LISTED = 20
 
 def check(
     folder: Folder,
-    kind: KindName = None,
+    kind: CheckedKind = None,
     split: Split = None,
     decode: Annotated[
         bool,
@@ -53,24 +57,37 @@ def check(
 
     Files and pictures that are missing, torn labels, broken pictures, boxes outside their picture,
     angles that look like radians, and how many pictures and heads there are beside the published
-    numbers. Leaves with 1 where something is wrong, with 3 where nothing can be used.
+    numbers. Leaves with 1 where something is wrong, with 3 where nothing can be used. Of MP-100:
+    which pictures are there, source by source.
 
     Examples:
       headsight data check CrowdHuman/
+      headsight data check mp100/ --no-decode
       headsight data check 300W_LP/ --no-decode --json
     """
+    from headsight.cli.data_mp100 import show_mp100
     from headsight.data.folder_check import check_heads
     from headsight.data.head_kinds import open_heads
+    from headsight.data.mp100 import Mp100Check, check_mp100, find_mp100
 
+    result: Checked | Mp100Check
     with _progress(quiet) as (begin, advance):
-        found = open_heads(folder, kind, split=split)
-        begin(len(found))
-        result = check_heads(found, decode=decode, on_picture=advance)
+        if kind == "mp100" or (kind is None and find_mp100(folder)):
+            result = check_mp100(
+                folder, part=split, decode=decode, on_size=begin, on_picture=advance
+            )
+        else:
+            found = open_heads(folder, kind, split=split)
+            begin(len(found))
+            result = check_heads(found, decode=decode, on_picture=advance)
     if as_json:
         document = {"schema": "headsight.data-check/1", "folder": str(folder), **result.to_dict()}
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     elif not quiet:
-        _show_check(folder, result)
+        if isinstance(result, Mp100Check):
+            show_mp100(folder, result)
+        else:
+            _show_check(folder, result)
     _tell(result.problems)
     if not result.is_good:
         raise typer.Exit(1 if result.usable else 3)

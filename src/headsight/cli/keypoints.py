@@ -13,6 +13,8 @@ from headsight.cli import options
 from headsight.cli.answer import answer_pictures
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from headsight.detections import Detections
     from headsight.grounder import Grounder
     from headsight.language.schema import KeypointSchema
@@ -83,7 +85,6 @@ def keypoints(
       headsight keypoints zoo/ --schema animal-17 --find "zebra" --finder ./Qwen2.5-VL-3B-Instruct
       headsight keypoints photo.jpg --schema my_schema.json --density maps/ --json
     """
-    from headsight.draw_keypoints import draw_keypoints
     from headsight.errors import InputError
     from headsight.language.box_text import parse_box_text
     from headsight.language.prompts import clean_expression
@@ -122,7 +123,7 @@ def keypoints(
             ask,
             model=model, device=device, quantize=quantize, as_json=as_json, raw=raw, save=save,
             overwrite=overwrite, quiet=quiet, verbose=verbose,
-            drawn=lambda found: draw_keypoints(_image(found), found, points),
+            drawn=lambda found: _drawn(found, points),
         )  # fmt: skip
     finally:
         if coco is not None and records.images:
@@ -219,9 +220,16 @@ def _refuse_existing(path: Path | None, *, overwrite: bool) -> None:
         raise InputError(f"{path} exists. Choose another name, or give --overwrite.")
 
 
-def _image(found: Detections) -> Any:
-    assert found.picture is not None
-    return found.picture.image
+def _drawn(found: Detections, schema: KeypointSchema) -> Image:
+    """Boxes, and in each of them edges, points and names."""
+    from dataclasses import replace
+
+    from headsight.draw_keypoints import draw_keypoints
+
+    canvas = replace(found, keypoints=None).draw()
+    for table in () if found.keypoints is None else found.keypoints:
+        canvas = draw_keypoints(canvas, table[:, :2], schema, visible=table[:, 2] > 0)
+    return canvas
 
 
 def _write_densities(
@@ -231,7 +239,7 @@ def _write_densities(
 
     from headsight.cli.written import tell_written
     from headsight.cut_out import cut_out
-    from headsight.draw_keypoints import density_sheet
+    from headsight.draw_density import density_sheet
     from headsight.files import write_atomic
 
     assert found.densities is not None

@@ -17,6 +17,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("headsight.cli.doctor:doctor", "Check packages, device and model."),
     "find-heads": ("headsight.cli.find_heads:find_heads", "Find a model's localization heads."),
     "eval heads": ("headsight.cli.eval:heads", "Measure boxes and poses on labelled pictures."),
+    "eval keypoints": (
+        "headsight.cli.eval_keypoints:keypoints",
+        "Measure keypoints: PCK, NME, AUC, OKS and AP.",
+    ),
     "eval pose": ("headsight.cli.eval_pose:pose", "Measure head poses and bad answers by kind."),
     "eval forget": (
         "headsight.cli.eval_forget:forget",

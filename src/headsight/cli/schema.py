@@ -85,6 +85,7 @@ def check(schemas: Schemas, as_json: options.Json = False, quiet: options.Quiet 
       headsight schema check mug.json
       headsight schema check person-17 animal-17 --json
     """
+    from headsight.cli.show import visible
     from headsight.language.schema_library import schema
     from headsight.language.schema_lint import lint_schema
 
@@ -99,8 +100,8 @@ def check(schemas: Schemas, as_json: options.Json = False, quiet: options.Quiet 
         for name, problems in found.items():
             number = len(schema(name))
             said = f"{len(problems)} problems" if problems else f"{number} keypoints, all is well"
-            sys.stdout.write(f"{name}: {said}\n")
-            sys.stdout.writelines(f"  {problem.where}: {problem.said}\n" for problem in problems)
+            sys.stdout.write(f"{visible(name)}: {said}\n")
+            sys.stdout.writelines(f"  {visible(p.where)}: {visible(p.said)}\n" for p in problems)
     if any(found.values()):
         raise typer.Exit(1)
 
@@ -112,17 +113,40 @@ def show(
     vague: Annotated[
         bool, typer.Option("--vague", help="Names only, as comparisons of descriptions ask them.")
     ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", help="Draw it on an object of these labels: a COCO keypoint file."),
+    ] = None,
+    images: options.Images = None,
+    item: Annotated[int, typer.Option("--item", min=0, help="Which object of --on, from 0.")] = 0,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write the drawing of --on here.")
+    ] = None,
+    overwrite: options.Overwrite = False,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """List the shipped keypoint schemas, or show the points of one with their descriptions.
+
+    With --on, its names are drawn on labelled points, so that you see whether order and sides are
+    those of the labels: the object's own left is blue, its right orange.
 
     Examples:
       headsight schema show
       headsight schema show dog
       headsight schema show person-17 --json
+      headsight schema show mug.json --on annotations.json --save drawn.png
     """
+    from headsight.errors import InputError
     from headsight.language.schema_library import schema, schema_json, schemas
 
+    if (on is None) != (save is None) or (on is not None and name is None):
+        raise InputError(
+            "A drawing needs a SCHEMA, --on LABELS and --save PICTURE. Give all three."
+        )
+    if on is not None and save is not None and name is not None:
+        _save_drawing(schema(name), on, images, item, save, overwrite=overwrite, quiet=quiet)
+        return
     if name is None:
         known = schemas().values()
         if as_json:
@@ -136,6 +160,47 @@ def show(
     sys.stdout.write(schema_json(chosen) if as_json else _page(chosen))
 
 
+def _save_drawing(
+    chosen: KeypointSchema,
+    on: str,
+    images: Path | None,
+    item: int,
+    save: Path,
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Draw a schema's names on the labelled points of one object."""
+    import io
+
+    from headsight.cli.written import tell_written
+    from headsight.data.keypoint_files import read_keypoints
+    from headsight.draw_keypoints import draw_keypoints, frame_object
+    from headsight.errors import AnnotationError, InputError
+    from headsight.files import write_atomic
+    from headsight.picture import open_picture
+
+    if save.exists() and not overwrite:
+        raise InputError(f"{save} exists. Give another --save, or --overwrite.")
+    found = [i for i in read_keypoints(on, images=images).instances if i.visible.any()]
+    if item >= len(found):
+        raise InputError(f"{on} has {len(found)} labelled objects. Give --item below that.")
+    labelled = found[item]
+    if len(labelled.points) != len(chosen):
+        raise AnnotationError(
+            f"Object {item} of {on} ({labelled.category}) has {len(labelled.points)} points, but"
+            f" the schema {chosen.name} has {len(chosen)}. Give the schema of these labels."
+        )
+    picture = open_picture(labelled.image).image
+    part, points = frame_object(picture, labelled.points[labelled.visible])
+    placed = labelled.points * float("nan")
+    placed[labelled.visible] = points
+    data = io.BytesIO()
+    draw_keypoints(part, placed, chosen).save(data, "png")
+    write_atomic(save, data.getvalue())
+    tell_written(save, quiet=quiet)
+
+
 def _table(known: list[KeypointSchema]) -> str:
     width = max(len(schema.name) for schema in known)
     lines = [f"{'schema':<{width}}  points  for"]
@@ -147,6 +212,8 @@ def _table(known: list[KeypointSchema]) -> str:
 
 def _page(schema: KeypointSchema) -> str:
     """One schema for reading: numbers from 0, as in labels; what each point is joined with."""
+    from headsight.cli.show import visible
+
     lines = [f"{schema.name}: {len(schema)} keypoints"]
     if schema.categories:
         lines += textwrap.wrap(f"for {', '.join(schema.categories)}", _WIDTH)
@@ -163,7 +230,7 @@ def _page(schema: KeypointSchema) -> str:
         )
         if index in joined:
             lines.append(f"     joined with: {', '.join(joined[index])}")
-    return "\n".join([*lines, ""])
+    return "\n".join([*map(visible, lines), ""])
 
 
 def _document(kind: str, values: dict[str, object]) -> str:

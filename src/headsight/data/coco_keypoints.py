@@ -99,6 +99,7 @@ class _Reader:
         self.left_out = Counter[str]()
         self.notes: set[str] = set()
         self._times = Counter[str]()
+        self._numbers: dict[Any, int] = {}
 
     def add(self, a: Mapping[str, Any], picture: Mapping[str, Any] | None) -> None:
         """Put one annotation where it belongs."""
@@ -134,7 +135,8 @@ class _Reader:
         triples = np.asarray(a["keypoints"], np.float64)
         category = a.get("category_id")
         names = self.names.get(category, ())
-        number = len(names) or triples.size // 3
+        # without names the first annotation of a category tells how many points it has
+        number = len(names) or self._numbers.setdefault(category, triples.size // 3)
         if triples.size != 3 * number or not number:
             raise AnnotationError(
                 f"It holds {triples.size} numbers of keypoints, but {3 * number or 'at least 3'}"

@@ -7,7 +7,7 @@ query and in every support.
 
 from __future__ import annotations
 
-__all__ = ["Episode", "Episodes", "draw_episodes", "pair_visible"]
+__all__ = ["Episode", "Episodes", "draw_episodes"]
 
 import random
 from collections.abc import Sequence
@@ -42,6 +42,14 @@ class Episodes:
     def pairs(self) -> list[tuple[int, tuple[int, ...]]]:
         """Every query with the supports of its episode."""
         return [(q, e.supports) for e in self.episodes for q in e.queries]
+
+    def visible(self, instances: Sequence[KeypointInstance]) -> list[Bool[NDArray[np.bool_], " _"]]:
+        """Of each pair, the keypoints that are labelled in the query and in every support."""
+        masks = []
+        for episode in self.episodes:
+            supported = np.stack([instances[i].visible for i in episode.supports]).all(0)
+            masks += [instances[q].visible & supported for q in episode.queries]
+        return masks
 
 
 def draw_episodes(
@@ -88,10 +96,3 @@ def draw_episodes(
             chosen = draw.sample(members, wanted)
             drawn.append(Episode(category, tuple(chosen[:shots]), tuple(chosen[shots:])))
     return Episodes(tuple(drawn), left_out)
-
-
-def pair_visible(
-    instances: Sequence[KeypointInstance], query: int, supports: Sequence[int]
-) -> Bool[NDArray[np.bool_], " k"]:
-    """The keypoints that are labelled in the query and in every support."""
-    return np.asarray([instances[i].visible for i in (query, *supports)]).all(0)

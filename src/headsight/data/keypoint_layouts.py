@@ -137,12 +137,13 @@ def _is_wholebody(whole: Any) -> bool:
 
 
 def _wholebody(whole: Any, path: Path) -> Whole:
-    """Body, feet, face and hands in one row of 133 points."""
+    """Body, feet, face and hands in one row of 133 points; faces do not tell what is hidden."""
     annotations = []
     for a in whole["annotations"]:
         extra = [value for key, _ in _EXTRA_PARTS.values() for value in a[key]]
         row = [*a["keypoints"], *extra]
-        seen = sum(value > 0 for value in row[2::3])
+        row[2::3] = [int(value > 0) for value in row[2::3]]
+        seen = sum(row[2::3])
         annotations.append({**a, "keypoints": row, "num_keypoints": seen})
     named = [*_FEET]
     for part, (_, number) in list(_EXTRA_PARTS.items())[1:]:

@@ -1,8 +1,8 @@
 """MP-100 (arXiv 2207.10387): 100 categories of objects with keypoints, from 13 other data sets.
 
 Nobody passes its pictures on, so that most copies lack some: whatever is there is read, and the
-rest is told. Annotation files keep their names, `mp100_split1_test.json`; pictures lie in one folder
-a category, beside the folder of the annotations or in `images`.
+rest is told. Annotation files keep their names, `mp100_split1_test.json`; pictures lie in one
+folder a category, beside the folder of the annotations or in `images`.
 """
 
 from __future__ import annotations
@@ -179,6 +179,7 @@ class Mp100Check:
 def check_mp100(
     root: Path,
     *,
+    part: str | None = None,
     decode: bool = True,
     on_size: Callable[[int], None] = lambda number: None,
     on_picture: Callable[[], None] = lambda: None,
@@ -187,14 +188,18 @@ def check_mp100(
 
     Args:
         root: folder of the data set.
+        part: only the files of train, val or test; None or `all`: every one.
         decode: decode every picture, which finds broken ones; else it is only looked for.
         on_size: told how many pictures there are to look at.
         on_picture: called after each.
 
     Raises:
-        InputError: there is not one annotation file.
+        InputError: there is not one annotation file, or no such part.
     """
-    files = find_mp100(root)
+    wanted = PARTS if part in (None, "all") else (part,)
+    if not set(wanted) <= set(PARTS):
+        raise InputError(f"MP-100 has no part '{part}'. Choose one of: {', '.join(PARTS)}, or all.")
+    files = [p for p in find_mp100(root) if p.stem.split("_")[2].startswith(wanted)]
     if not files:
         raise InputError(
             f"{root} holds no annotation file of MP-100. Put mp100_split1_test.json and the others"
@@ -221,7 +226,7 @@ def check_mp100(
             sources[name], broken = by_source.look(name, decode=decode, on_picture=on_picture)
             problems += broken
     names = {re.sub(r"(train|val|test).*", r"\1", p.name) for p in files}
-    expected = [f"mp100_split{split}_{part}" for split in SPLITS for part in PARTS]
+    expected = [f"mp100_split{split}_{name}" for split in SPLITS for name in wanted]
     cars = sources.get("CarFusion")
     return Mp100Check(
         rows,

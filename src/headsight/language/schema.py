@@ -103,7 +103,7 @@ class KeypointSchema:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> KeypointSchema:
+    def from_dict(cls, values: Any) -> KeypointSchema:
         """The schema that `to_dict` wrote.
 
         Raises:
@@ -164,7 +164,7 @@ def _place(pair: Any, places: Mapping[str, int], key: str) -> tuple[int, int]:
     return _index(first, places, key), _index(second, places, key)
 
 
-def _index(name: str, places: Mapping[str, int], key: str) -> int:
+def _index(name: Any, places: Mapping[str, int], key: str) -> int:
     if name not in places:
         near = _nearest(str(name), places)
         raise ValueError(f"{key} names {name!r}, which is no keypoint (nearest: {near!r})")

@@ -28,8 +28,9 @@ _NEAREST = 3
 
 @cache
 def schemas() -> Mapping[str, KeypointSchema]:
-    """Every shipped schema by its name, sorted."""
-    found = (read_schema(path) for path in sorted(_FOLDER.glob("*.json")))
+    """Every shipped schema by its name: sorted by kind, fewer points first."""
+    found = [read_schema(path) for path in _FOLDER.glob("*.json")]
+    found.sort(key=lambda schema: (schema.name.rpartition("-")[0], len(schema)))
     return MappingProxyType({schema.name: schema for schema in found})
 
 
@@ -90,8 +91,8 @@ def read_schema(path: Path) -> KeypointSchema:
         values = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise AnnotationError(
-            f"{path} cannot be read: {error.strerror}. Give a schema file, such as"
-            " `headsight schema new` writes, or one of the names that `headsight schema show` lists."
+            f"{path} cannot be read: {error.strerror}. Give a file that `headsight schema new`"
+            " wrote, or one of the names that `headsight schema show` lists."
         ) from error
     except ValueError as error:
         raise AnnotationError(f"{path} is no JSON: {error}. Mend that place.") from error

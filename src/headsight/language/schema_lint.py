@@ -6,7 +6,7 @@ other point of the object, and left and right must be the object's own.
 
 from __future__ import annotations
 
-__all__ = ["RELATIONS", "SchemaProblem", "lint_schema", "mentioned", "mirrored_text"]
+__all__ = ["RELATIONS", "SchemaProblem", "has_side", "lint_schema", "mentioned", "mirrored_text"]
 
 import re
 from collections import Counter
@@ -77,7 +77,13 @@ def mirrored_text(text: str) -> str:
         'Left of the right eye'
     """
     other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-    return re.sub(r"\b([Ll]eft|[Rr]ight)\b", lambda match: other[match[1]], text)
+    sides = r"(?<![^\W_])([Ll]eft|[Rr]ight)(?![^\W_])"  # whole words, in left_eye too
+    return re.sub(sides, lambda match: other[match[1]], text)
+
+
+def has_side(name: str) -> bool:
+    """Whether a name says left or right, but not both."""
+    return len(set(_SIDE.findall(_plain(name)))) == 1
 
 
 def _plain(text: str) -> str:
@@ -121,19 +127,22 @@ def _description(schema: KeypointSchema, index: int) -> Iterator[SchemaProblem]:
     name, text = schema.keypoints[index].name, schema.keypoints[index].description
     words = re.findall(r"[\w'-]+", text)
     if not words or _PLACEHOLDER.search(text):
-        said = f"The description is {text!r}. Say where the point lies, and beside which other one."
+        said = (
+            "The description is still to be written. Say where the point lies, beside which other"
+            " one, as in 'The lower end of the leg, below the seat corner.'"
+        )
         yield SchemaProblem(name, said)
         return
     if not _FEWEST_WORDS <= len(words) <= _MOST_WORDS:
         said = f"{len(words)} words; expected {_FEWEST_WORDS} to {_MOST_WORDS}, best 12 to 35."
         yield SchemaProblem(name, said)
     others, rest = _find(schema, index)
-    if len(schema) > 1 and not (others and set(_plain(text).split()) & set(RELATIONS)):
+    if len(schema) > 1 and not (others and set(rest.split()) & set(RELATIONS)):
         near = schema.names[index - 1 if index else 1]
         yield SchemaProblem(
             name,
             "The description tells no place beside another keypoint by its name. Add one, such as"
-            f" 'above the {near}' or 'between the {near} and ...'.",
+            f" 'above the {near}'.",
         )
     if view := _VIEWER.search(text):
         yield SchemaProblem(
@@ -162,23 +171,19 @@ def _alike(schema: KeypointSchema) -> Iterator[SchemaProblem]:
 
 def _pairs(schema: KeypointSchema) -> Iterator[SchemaProblem]:
     names, where = schema.names, "left_right_pairs"
-    paired = Counter(index for pair in schema.left_right_pairs for index in pair)
+    paired = Counter(index for pair in schema.left_right_pairs for index in set(pair))
     for first, second in schema.left_right_pairs:
+        one, other = names[first], names[second]
         if first == second:
-            said = f"{names[first]!r} is paired with itself. Pair it with the other side's."
+            said = f"{one!r} is paired with itself. Pair it with the other side's."
             yield SchemaProblem(where, said)
-        elif _SIDE.search(_plain(names[first])) and mirrored_text(names[first]) != names[second]:
-            said = (
-                f"{names[first]!r} is paired with {names[second]!r}, which is not its other side."
-            )
-            yield SchemaProblem(
-                where, f"{said} Pair the names that differ in left and right alone."
-            )
-    for index, number in paired.items():
-        if number > 1 and all(first != second for first, second in schema.left_right_pairs):
-            yield SchemaProblem(where, f"{names[index]!r} is in {number} pairs; expected one.")
+        elif has_side(one) and _plain(mirrored_text(one)) != _plain(other):
+            said = f"{one!r} is paired with {other!r}, which is not its other side. Pair names"
+            yield SchemaProblem(where, f"{said} that differ in left and right alone.")
     for index, name in enumerate(names):
-        if len(set(_SIDE.findall(_plain(name)))) == 1 and not paired[index]:
+        if paired[index] > 1:
+            yield SchemaProblem(where, f"{name!r} is in {paired[index]} pairs; expected one.")
+        if has_side(name) and not paired[index]:
             twin = mirrored_text(name)
             said = (
                 f"Add the pair [{name!r}, {twin!r}]: they trade places in a mirrored picture."

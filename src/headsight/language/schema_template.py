@@ -33,11 +33,10 @@ def schema_template(
     if not name.strip():
         raise InputError("The schema has no name. Give a short one, such as mug-4.")
     names = [point.strip() for point in points if point.strip()]
-    texts = []
-    for place, point in enumerate(names):
-        other = names[place - 1 if place else min(1, len(names) - 1)]
-        beside = f"Such as 'above the {other}, on the object's own left'." if other != point else ""
-        texts.append(KeypointText(point, f"TODO: where is the {point}? {beside}".strip()))
+    texts = [
+        KeypointText(point, f"TODO: the place of the {point}, beside {_other(names, place)}.")
+        for place, point in enumerate(names)
+    ]
     pairs = tuple(
         (place, names.index(twin))
         for place, point in enumerate(names)
@@ -53,3 +52,10 @@ def copy_schema(
     if not name.strip():
         raise InputError("The schema has no name. Give a short one, such as mug-4.")
     return replace(schema, name=name, categories=tuple(categories) or (name,), mp100=(), source="")
+
+
+def _other(names: Sequence[str], place: int) -> str:
+    """Another point to begin with."""
+    if len(names) == 1:
+        return "the rest of the object"
+    return f"the {names[place - 1 if place else 1]}"
