@@ -203,6 +203,27 @@ def _teaching(result: Result) -> list[Row]:
     return [*rows, (what, _span(spent, "{:+.1f}") + " %", "<= 5 %")]
 
 
+def _keypoints(result: Result) -> list[Row]:
+    peers = [
+        (
+            f"average precision of poses, {result['persons']} persons, {result['results']} results:"
+            f" against {row['peer']}",
+            _times([row]),
+            "",
+        )
+        for row in result["rows"]
+    ]
+    return [
+        (
+            f"PCK, NME, AUC, tables and intervals of {result['instances']} instances",
+            f"{result['pass']['cpu_s']:.2f} s",
+            f"<= {result['target_s']:.0f} s",
+        ),
+        ("the same over 60000 pairs of episodes", f"{result['episodes']['cpu_s']:.2f} s", ""),
+        *peers,
+    ]
+
+
 def _times(rows: Sequence[dict[str, Any]]) -> str:
     """The median ratio, or the span of several medians."""
     return _span([row["ratio"] for row in rows], "{:.1f}") + " x"
@@ -233,4 +254,5 @@ _ROWS: dict[str, Callable[[Result], list[Row]]] = {
     "teaching_step": _teaching,
     "merging": _merging,
     "lora_fold": _lora_fold,
+    "keypoint_metrics": _keypoints,
 }

@@ -150,3 +150,69 @@ def test_weak_labels_of_plain_pictures_find_the_heads_first(run: Callable, tmp_p
     assert pictures[0].pose_weights.tolist() == [0.0, 0.5]
     ran = run("data", "weak-labels", tmp_path / "photos" / "a.png", "--out", tmp_path / "c.jsonl")
     assert ran.code == 0
+
+
+def mp100(folder: Path, *, gone: int = 0) -> Path:
+    """Two persons of MP-100, of whom the pictures of so many are missing."""
+    images = [
+        {"id": n, "file_name": f"human_body/{n}.png", "width": 60, "height": 40} for n in range(2)
+    ]
+    annotations = [
+        {"id": n, "image_id": n, "category_id": 72, "bbox": [5, 5, 30, 20], "keypoints": [6, 6, 2]}
+        for n in range(2)
+    ]
+    categories = [{"id": 72, "name": "person"}]
+    whole = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "mp100_split1_test.json").write_text(json.dumps(whole))
+    for image in images[gone:]:
+        save_picture(folder / image["file_name"], (60, 40))
+    return folder
+
+
+def test_check_of_mp100_tells_sources(run: Callable, tmp_path: Path) -> None:
+    ran = run("data", "check", mp100(tmp_path, gone=1))
+    assert (ran.code, ran.err) == (1, "")
+    assert "MP-100, by source" in ran.out
+    rows = [line.strip("│ ").split("│") for line in ran.out.splitlines() if "│" in line]
+    assert ["COCO", "1 of 2", "1", "1 of 2"] in [[cell.strip() for cell in row] for row in rows]
+    assert "annotation files not there: mp100_split1_train.json" in ran.out
+    assert "1 of 2 instances can be used" in ran.out
+    document = json.loads(run("data", "check", tmp_path, "--kind", "mp100", "--json").out)
+    assert (document["kind"], document["sources"]["COCO"]["found"]) == ("mp100", 1)
+    assert run("data", "check", tmp_path, "--quiet").out == ""
+    path = tmp_path / "mp100_split1_test.json"
+    path.write_text(path.read_text().replace("72", "32"))  # a car
+    assert "note: CarFusion: its converter names pictures" in run("data", "check", tmp_path).out
+
+
+def test_check_of_mp100_leaves_with_0_or_3(run: Callable, tmp_path: Path) -> None:
+    assert run("data", "check", mp100(tmp_path, gone=2)).code == 3
+    ran = run("data", "check", mp100(tmp_path), "--no-decode", "--split", "test")
+    assert ran.code == 0
+    assert "Every instance can be used." in ran.out
+
+
+def test_check_of_a_keypoint_file(run: Callable, tmp_path: Path) -> None:
+    """A person of one point; then a record of two, a crowd, and one whose picture is gone."""
+    folder = mp100(tmp_path)
+    path = (folder / "mp100_split1_test.json").rename(folder / "labels.json")
+    ran = run("data", "check", path)
+    assert (ran.code, ran.err) == (0, "")
+    assert "labels.json: keypoints" in ran.out
+    assert "Every instance can be used." in ran.out
+    whole = json.loads(path.read_text())
+    bad = {**whole["annotations"][0], "id": 7, "keypoints": [6, 6, 2, 7, 7, 2], "bbox": None}
+    crowd = {**whole["annotations"][0], "id": 8, "iscrowd": 1}
+    stray = {**whole["annotations"][0], "id": 9, "bbox": [30, 30, 20, 8]}
+    whole["annotations"] += [bad, crowd, stray]
+    path.write_text(json.dumps(whole))
+    (folder / "human_body" / "1.png").unlink()
+    ran = run("data", "check", path)
+    assert ran.code == 1
+    for text in ("left out: 1 (crowd)", "note: 1 instances have most points", "2 records or"):
+        assert text in ran.out, text
+    first, second = ran.err.splitlines()
+    assert first.startswith("headsight: annotation 7: It holds 6 numbers of keypoints")
+    assert second.endswith("The picture is missing. Fetch it, or tell where it is: --images.")
+    document = json.loads(run("data", "check", path, "--json", "--images", folder).out)
+    assert (document["kind"], document["categories"]["person"]["usable"]) == ("keypoints", 2)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from headsight.data.ref_sample import Problem
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the unpacked data set.")]
+Looked = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", help="Folder of the unpacked data set, or a file of keypoints."),
+]
 KindName = Annotated[
     str | None,
     typer.Option(
@@ -43,9 +47,10 @@ _LISTED = 20
 
 
 def check(
-    folder: Folder,
+    folder: Looked,
     kind: CheckedKind = None,
     split: Split = None,
+    images: options.Images = None,
     decode: Annotated[
         bool,
         typer.Option("--decode/--no-decode", help="Decode every picture, which takes longest."),
@@ -53,44 +58,60 @@ def check(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Tell what is missing or wrong in the folder of a data set, before hours are spent on it.
+    """Tell what is missing or wrong in a data set, before hours are spent on it.
 
     Files and pictures that are missing, torn labels, broken pictures, boxes outside their picture,
     angles that look like radians, and how many pictures and heads there are beside the published
     numbers. Leaves with 1 where something is wrong, with 3 where nothing can be used. Of MP-100:
-    which pictures are there, source by source.
+    which pictures are there, source by source. Of a COCO keypoint file: every bad record.
 
     Examples:
       headsight data check CrowdHuman/
       headsight data check mp100/ --no-decode
+      headsight data check my_keypoints.json
       headsight data check 300W_LP/ --no-decode --json
     """
-    from headsight.cli.data_mp100 import show_mp100
-    from headsight.data.folder_check import check_heads
-    from headsight.data.head_kinds import open_heads
-    from headsight.data.mp100 import Mp100Check, check_mp100, find_mp100
-
-    result: Checked | Mp100Check
-    with _progress(quiet) as (begin, advance):
-        if kind == "mp100" or (kind is None and find_mp100(folder)):
-            result = check_mp100(
-                folder, part=split, decode=decode, on_size=begin, on_picture=advance
-            )
-        else:
-            found = open_heads(folder, kind, split=split)
-            begin(len(found))
-            result = check_heads(found, decode=decode, on_picture=advance)
+    with _progress(quiet) as progress:
+        result, show = _looked(folder, kind, split, images, decode=decode, progress=progress)
     if as_json:
         document = {"schema": "headsight.data-check/1", "folder": str(folder), **result.to_dict()}
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     elif not quiet:
-        if isinstance(result, Mp100Check):
-            show_mp100(folder, result)
-        else:
-            _show_check(folder, result)
+        show(folder, result)
     _tell(result.problems)
     if not result.is_good:
         raise typer.Exit(1 if result.usable else 3)
+
+
+def _looked(
+    folder: Path,
+    kind: str | None,
+    split: str | None,
+    images: Path | None,
+    *,
+    decode: bool,
+    progress: tuple[Callable[[int], None], Callable[[], None]],
+) -> tuple[Any, Callable[[Path, Any], None]]:
+    """What a look at a data set finds, and what prints that."""
+    from headsight.cli.data_keypoints import show_keypoint_file, show_mp100
+    from headsight.data.folder_check import check_heads
+    from headsight.data.head_kinds import open_heads
+    from headsight.data.keypoint_check import check_keypoints
+    from headsight.data.keypoint_files import read_keypoints
+    from headsight.data.mp100 import check_mp100, find_mp100
+
+    begin, advance = progress
+    if folder.is_file():
+        labels = read_keypoints(folder, images=images)
+        begin(len({i.image for i in labels.instances}))
+        looked = check_keypoints(labels, decode=decode, on_picture=advance)
+        return looked, show_keypoint_file
+    if kind == "mp100" or (kind is None and find_mp100(folder)):
+        found = check_mp100(folder, part=split, decode=decode, on_size=begin, on_picture=advance)
+        return found, show_mp100
+    heads = open_heads(folder, kind, split=split)
+    begin(len(heads))
+    return check_heads(heads, decode=decode, on_picture=advance), _show_check
 
 
 def build(

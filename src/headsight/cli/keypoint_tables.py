@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["show_keypoints"]
 
 import sys
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ def show_keypoints(result: dict[str, Any]) -> None:
         sys.stdout.write(f"note: {note}\n")
 
 
+def _set_name(result: dict[str, Any]) -> str:
+    """Of a file only its name, which is seldom broken into lines."""
+    return PurePath(result["settings"]["gt"]).name
+
+
 def _figure_table(result: dict[str, Any], protocol: str) -> Table:
     from rich.table import Table
 
@@ -89,10 +95,10 @@ def _figure_table(result: dict[str, Any], protocol: str) -> Table:
     if protocol == "episodes":
         how = (
             f"{settings['episodes']} a category, {settings['shots']} shot,"
-            f" {settings['queries']} queries each"
+            f" {settings['queries']} queries"
         )
     compat = ", compat" if settings["compat"] else ""
-    table = Table(title=f"{settings['gt']}\nprotocol {protocol}: {how}{compat}")
+    table = Table(title=f"{_set_name(result)}, protocol {protocol}", caption=f"{how}{compat}")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -141,7 +147,7 @@ def _oks_table(result: dict[str, Any]) -> Table:
     from rich.table import Table
 
     row = result["figures"]["oks"]
-    table = Table(title=f"{result['settings']['gt']}\nkeypoint similarity")
+    table = Table(title=_set_name(result), caption="keypoint similarity")
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in row.items():

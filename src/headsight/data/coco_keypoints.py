@@ -26,9 +26,7 @@ _TRIED = 50
 _NO_BOX = "Boxes are drawn around the labelled points, as the file has none."
 
 
-def keypoint_set(
-    whole: Mapping[str, Any], path: Path, *, images: Path | None = None
-) -> KeypointSet:
+def keypoint_set(whole: Any, path: Path, *, images: Path | None = None) -> KeypointSet:
     """The objects of a COCO keypoint file, in the order of its pictures.
 
     Left out are crowds, objects without a labelled point, of area 0 or with a box outside the
@@ -132,6 +130,8 @@ class _Reader:
                 f"Its image_id {a['image_id']!r} is not among 'images'. Add the picture, or remove"
                 " the annotation."
             )
+        if a.get("keypoints") is None:
+            raise AnnotationError("It has no keypoints. Add them, or leave the annotation out.")
         triples = np.asarray(a["keypoints"], np.float64)
         category = a.get("category_id")
         names = self.names.get(category, ())

@@ -29,7 +29,8 @@ def read_predictions(
     "failures"}]}`, where id is that of the annotation. COCO results: a list of `image_id`,
     `category_id`, `keypoints` (x, y, score triples) and `score`; a result is tied by its `id`, if
     that is an annotation of its picture, or where picture and category have one instance and one
-    result. What is not tied is a detection: it counts in average precision only.
+    result. What is not tied, or is about an object that does not count, is a detection: it is used
+    in average precision only.
 
     Raises:
         AnnotationError: the file is no JSON or of neither form.
@@ -45,12 +46,15 @@ def read_predictions(
             f" results (a list), or an object with schema {SCHEMA} and predictions."
         ) from error
     by_id = {i.id: i for i in truth.instances}
+    ignored = {i.id: i for i in truth.ignored}
     numbers = {i.category: len(i.visible) for i in truth.instances}
     predictions, problems = [], []
     for number, record in enumerate(records):
         try:
             if "points" in record:
-                predictions.append(prediction_from_dict(record, by_id.get(str(record["id"]))))
+                key = str(record["id"])
+                said = prediction_from_dict(record, by_id.get(key) or ignored.get(key))
+                predictions.append(said if key in by_id else replace(said, id=None))
             else:
                 predictions.append(_result(record, truth, by_id, numbers))
         except (AnnotationError, KeyError, TypeError, ValueError) as error:

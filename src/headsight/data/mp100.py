@@ -16,20 +16,23 @@ __all__ = [
     "is_mp100",
     "mp100_set",
     "read_mp100",
+    "schemas_of",
 ]
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from headsight.data.coco_keypoints import keypoint_set
+from headsight.data.keypoint_check import picture_fault
 from headsight.data.keypoints import KeypointInstance, KeypointSet
 from headsight.data.ref_sample import Problem
-from headsight.errors import AnnotationError, HeadsightError, InputError
-from headsight.picture import open_picture
+from headsight.errors import AnnotationError, InputError
+from headsight.language.schema import KeypointSchema
+from headsight.language.schema_library import mp100_schema
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -100,6 +103,30 @@ def read_mp100(root: Path | str, *, split: int, part: Part) -> KeypointSet:
     return mp100_set(_content(files[0]), files[0])
 
 
+def schemas_of(found: KeypointSet) -> dict[str, KeypointSchema]:
+    """The shipped schema of every category that a set of MP-100 holds, by the category's name.
+
+    Raises:
+        AnnotationError: a category that is none of MP-100's 100, or has another number of points.
+    """
+    ids = {name: key for key, name in found.categories.items()}
+    numbers = {i.category: len(i.visible) for i in found.instances}
+    schemas = {}
+    for category, number in numbers.items():
+        if ids.get(category) not in _SOURCE_OF:
+            raise AnnotationError(
+                f"{found.name}: {category!r} has the id {ids.get(category)!r}, but MP-100's"
+                " categories are 1 to 100. Pass one of its annotation files."
+            )
+        schemas[category] = mp100_schema(ids[category])
+        if len(schemas[category]) != number:
+            raise AnnotationError(
+                f"{found.name}: {category!r} has {number} keypoints, but the schema"
+                f" {schemas[category].name} has {len(schemas[category])}. Fetch the file again."
+            )
+    return schemas
+
+
 def find_mp100(root: Path) -> list[Path]:
     """The annotation files in a folder and in its `annotations`, by name."""
     return sorted(
@@ -107,7 +134,7 @@ def find_mp100(root: Path) -> list[Path]:
     )
 
 
-def mp100_set(whole: Mapping[str, Any], path: Path, *, images: Path | None = None) -> KeypointSet:
+def mp100_set(whole: Any, path: Path, *, images: Path | None = None) -> KeypointSet:
     """The instances of an annotation file, with one name a category.
 
     Raises:
@@ -266,27 +293,13 @@ class _BySource:
             if not path.is_file():
                 continue
             found += 1
-            error = _fault(path, next(iter(group.values())).image_wh) if decode else None
+            error = picture_fault(path, next(iter(group.values())).image_wh) if decode else None
             if error is None:
                 usable += len(group)
             else:
                 problems.append(Problem(str(path), error))
         number = sum(map(len, groups.values()))
         return SourceCheck(len(groups), found, number, usable), problems
-
-
-def _fault(path: Path, image_wh: tuple[int, int]) -> str | None:
-    """What is wrong with a picture, if anything; it may be labelled as stored or as seen."""
-    try:
-        wh = open_picture(path).image_wh
-    except HeadsightError as error:
-        return str(error)
-    if image_wh in (wh, wh[::-1]):
-        return None
-    return (
-        f"The picture is {wh[0]} x {wh[1]}, but its labels are of one of {image_wh[0]} x"
-        f" {image_wh[1]}. Fetch the pictures of these labels."
-    )
 
 
 def _content(path: Path) -> Any:

@@ -19,7 +19,7 @@ __all__ = [
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,12 +75,18 @@ def compare_keypoints(truth: KeypointSet, predictions: Sequence[KeypointPredicti
     missing while others are there, so that nobody can have been asked about it.
 
     Raises:
-        AnnotationError: two predictions for one instance, or none for any.
+        AnnotationError: two predictions for one instance, one for none of them, or none for any.
     """
+    known = {i.id for i in truth.instances}
     by_id: dict[str, KeypointPrediction] = {}
     for prediction in predictions:
         if prediction.id is None:
             continue
+        if prediction.id not in known:
+            raise AnnotationError(
+                f"There is a prediction for {prediction.id}, but {truth.name} has no such instance"
+                " that counts. Predict for `instances` alone."
+            )
         if prediction.id in by_id:
             raise AnnotationError(
                 f"There are two predictions for the instance {prediction.id}. Keep the best one."
@@ -173,15 +179,22 @@ def oks_figures(
 ) -> dict[str, Any]:
     """Mean similarity and COCO's ten figures, a mean over the categories that can be measured.
 
+    Pictures that are missing, while others are there, count only if something was predicted in
+    them.
+
     Args:
         truth: labelled objects, those that count neither way too.
-        predictions: tied to instances or not.
+        predictions: tied to instances or not; each with a picture or an instance.
         sigma: constant of all keypoints; absent: COCO's, by the keypoints' names.
 
     Raises:
-        InputError: no category has constants.
+        InputError: no category has constants, `sigma` is not above 0, or a prediction is about
+            nothing.
         AnnotationError: no category has annotated areas.
     """
+    if sigma is not None and not 0 < sigma < np.inf:
+        raise InputError(f"sigma is {sigma:g}, but must be above 0. COCO's are 0.025 to 0.107.")
+    truth, predictions = _placed(truth, predictions)
     rows, notes, problem = {}, [], None
     for category in dict.fromkeys(i.category for i in truth.instances):
         known = [i for i in truth.instances if i.category == category]
@@ -208,10 +221,34 @@ def oks_figures(
         notes.append(_CONSTANT)
     names = list(next(iter(rows.values()), {}))
     return {
-        **{name: _mean([row[name] for row in rows.values()]) for name in names},
+        **{name: _mean([row[name] for row in rows.values()], name) for name in names},
         "by_category": rows if len(rows) > 1 else {},
         "notes": notes,
     }
+
+
+def _placed(
+    truth: KeypointSet, predictions: Sequence[KeypointPrediction]
+) -> tuple[KeypointSet, list[KeypointPrediction]]:
+    """The pictures that count, and predictions that know theirs."""
+    by_id = {i.id: i for i in truth.instances}
+    placed = []
+    for p in predictions:
+        if p.image is None:
+            if p.id not in by_id:
+                raise InputError(
+                    f"A prediction for {p.id} names no picture and no instance of {truth.name}."
+                    " Give it `image` and `category`, or the id of an instance."
+                )
+            p = replace(p, image=by_id[p.id].image, category=by_id[p.id].category)
+        placed.append(p)
+    if len(truth.without_picture) == len(truth):
+        return truth, placed
+    gone = {by_id[key].image for key in truth.without_picture} - {p.image for p in placed}
+    there, ignored = (
+        tuple(i for i in part if i.image not in gone) for part in (truth.instances, truth.ignored)
+    )
+    return replace(truth, instances=there, ignored=ignored), placed
 
 
 def _category_figures(
@@ -231,14 +268,13 @@ def _category_figures(
     )
     every = [*known, *(i for i in truth.ignored if i.category == category)]
     keys = sorted(truth.images, key=lambda key: (isinstance(key, str), key))  # as the reference
-    order = {truth.images[key]: place for place, key in enumerate(keys)}
-    here: dict[Path, list[KeypointInstance]] = {}
-    found: dict[Path, list[KeypointPrediction]] = {}
+    order: dict[Path | None, int] = {truth.images[key]: place for place, key in enumerate(keys)}
+    here: dict[Path | None, list[KeypointInstance]] = {}
+    found: dict[Path | None, list[KeypointPrediction]] = {}
     for instance in every:
         here.setdefault(instance.image, []).append(instance)
     for p in said:
-        if p.image is not None:
-            found.setdefault(p.image, []).append(p)
+        found.setdefault(p.image, []).append(p)
     pictures = sorted({*here, *found}, key=lambda path: order.get(path, -1))
     counted = {i.id for i in known}
     figures = keypoint_ap(
@@ -281,6 +317,8 @@ def _score(prediction: KeypointPrediction) -> float:
     return float(known.mean()) if len(known) else 1.0
 
 
-def _mean(values: Sequence[float]) -> float:
-    known = [v for v in values if np.isfinite(v) and v >= 0]
-    return float(np.mean(known)) if known else -1.0
+def _mean(values: Sequence[float], name: str) -> float:
+    """Of the categories that have the figure; where none has, as COCO writes it."""
+    known = [v for v in values if v >= 0]
+    nothing = float("nan") if name == "oks" else -1.0
+    return float(np.mean(known)) if known else nothing

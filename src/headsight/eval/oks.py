@@ -19,10 +19,10 @@ __all__ = [
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from headsight.errors import InputError
@@ -44,6 +44,8 @@ COCO_SIGMAS: dict[str, float] = {
 MOST_DETECTIONS = 20
 _AREAS = np.array([(0.0, 1e10), (32.0**2, 96.0**2), (96.0**2, 1e10)])
 """All, medium, large: square px, both ends included."""
+_RULES = np.tile(np.array(COCO_THRESHOLDS), len(_AREAS))
+"""Thresholds of every rule, range of areas by range of areas."""
 
 Array = NDArray[np.float64]
 
@@ -179,12 +181,10 @@ def keypoint_ap(
             f"There are poses of {len(found)} pictures and truths of {len(truths)}. Pass one of"
             " each for every picture; without poses, one with empty arrays."
         )
-    steps = len(COCO_THRESHOLDS)
-    rules = [_match(f, t, sigmas) for f, t in zip(found, truths, strict=True)]
-    by_rule = [list(column) for column in zip(*rules, strict=True)] or [[]] * (3 * steps)
-    # only the rules over all areas are asked for at single thresholds
-    precision = np.array([average_precision(column) for column in by_rule]).reshape(3, steps)
-    recall = np.array([_recall(column) for column in by_rule]).reshape(3, steps)
+    matches = _all_pictures([_match(f, t, sigmas) for f, t in zip(found, truths, strict=True)])
+    shape = (len(_AREAS), len(COCO_THRESHOLDS))
+    precision = np.array([average_precision([m]) for m in matches]).reshape(shape)
+    recall = np.array([_recall(m) for m in matches]).reshape(shape)
     return KeypointAp(
         ap=_mean(precision[0]),
         ap50=float(precision[0, 0]),
@@ -208,31 +208,44 @@ def _nearness(
     return np.nan_to_num(near, nan=0.0)
 
 
-def _match(
-    found: FoundPoses, truth: TruePoses, sigmas: Float[NDArray[Any], " k"]
-) -> list[PictureMatch]:
-    """One result a range of areas and threshold, in this order."""
+class _Matched(NamedTuple):
+    """One picture under every rule: ranges of areas, and thresholds within them."""
+
+    scores: Float[Array, " n"]
+    truth: Int[NDArray[np.int64], "rules n"]
+    is_ignored: Bool[NDArray[np.bool_], "rules n"]
+    number: Int[NDArray[np.int64], " rules"]
+    """Truths that count."""
+
+
+def _match(found: FoundPoses, truth: TruePoses, sigmas: Float[NDArray[Any], " k"]) -> _Matched:
     order = np.argsort(-found.scores, kind="stable")[:MOST_DETECTIONS]
-    points, scores = found.points[order], found.scores[order]
-    overlaps = oks_matrix(points, truth, sigmas)
-    low, high = _AREAS[:, :1], _AREAS[:, 1:]
-    never = truth.is_ignored | truth.is_crowd | ~truth.visible.any(1)
-    counts = ~never & (truth.areas >= low) & (truth.areas <= high)  # (3, M)
-    sizes = _extents(points)
-    strange = (sizes < low) | (sizes > high)  # (3, N)
+    points = found.points[order]
     steps = len(COCO_THRESHOLDS)
-    thresholds = np.tile(np.array(COCO_THRESHOLDS), 3)
+    low, high = np.repeat(_AREAS, steps, 0).T[..., None]  # (R, 1) each
+    never = truth.is_ignored | truth.is_crowd | ~truth.visible.any(1)
+    counts = ~never & (truth.areas >= low) & (truth.areas <= high)  # (R, M)
     matched = greedy_match(
-        overlaps, thresholds, np.repeat(counts, steps, 0), np.asarray(truth.is_crowd)
+        oks_matrix(points, truth, sigmas), _RULES, counts, np.asarray(truth.is_crowd)
     )
-    result = []
-    for rule, row in enumerate(matched):
-        kind = rule // steps
-        is_hit = row >= 0
-        ignored = strange[kind].copy()
-        ignored[is_hit] = ~counts[kind, row[is_hit]]
-        result.append(PictureMatch(scores, row, ignored, int(counts[kind].sum())))
-    return result
+    sizes = _extents(points)
+    strange = (sizes < low) | (sizes > high)  # (R, N)
+    # an extra column, of no truth, for what is not matched
+    padded = np.concatenate([counts, np.zeros((len(counts), 1), bool)], 1)
+    ignored = np.where(matched >= 0, ~np.take_along_axis(padded, matched, 1), strange)
+    return _Matched(found.scores[order], matched, ignored, counts.sum(1))
+
+
+def _all_pictures(matched: Sequence[_Matched]) -> list[PictureMatch]:
+    """Of each rule, all pictures as one."""
+    rules = len(_RULES)
+    scores = np.concatenate([np.zeros(0), *(m.scores for m in matched)])
+    truth = np.concatenate([np.zeros((rules, 0), np.int64), *(m.truth for m in matched)], 1)
+    ignored = np.concatenate([np.zeros((rules, 0), bool), *(m.is_ignored for m in matched)], 1)
+    number = sum((m.number for m in matched), np.zeros(rules, np.int64))
+    return [
+        PictureMatch(scores, truth[rule], ignored[rule], int(number[rule])) for rule in range(rules)
+    ]
 
 
 def _extents(points: Float[Array, "n k 2"]) -> Float[Array, " n"]:
@@ -243,10 +256,9 @@ def _extents(points: Float[Array, "n k 2"]) -> Float[Array, " n"]:
     return np.asarray(np.where(known.any(1), high - low, 0.0).prod(-1))
 
 
-def _recall(matches: Sequence[PictureMatch]) -> float:
-    number = sum(m.number for m in matches)
-    hits = sum(int(((m.truth >= 0) & ~m.is_ignored).sum()) for m in matches)
-    return hits / number if number else -1.0
+def _recall(match: PictureMatch) -> float:
+    hits = int(((match.truth >= 0) & ~match.is_ignored).sum())
+    return hits / match.number if match.number else -1.0
 
 
 def _mean(values: Float[Array, " n"]) -> float:
