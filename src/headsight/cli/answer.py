@@ -18,6 +18,8 @@ import typer
 from headsight.errors import HeadsightError, InputError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from headsight.detections import Detections
     from headsight.grounder import Grounder
     from headsight.picture import Picture
@@ -43,8 +45,11 @@ def answer_pictures(
     overwrite: bool,
     quiet: bool,
     verbose: bool,
+    drawn: Callable[[Detections], Image] | None = None,
 ) -> None:
     """Ask about every picture; a bad one is reported and the others go on.
+
+    `drawn` makes the picture that is saved, where it is not the usual one.
 
     Raises:
         typer.Exit: 1 where some pictures failed; where all did, 3, or 2 if the question was wrong.
@@ -70,7 +75,7 @@ def answer_pictures(
         for path, target in zip(paths, targets, strict=True):
             found = session.try_to_answer(path, ask)
             if not isinstance(found, HeadsightError) and target is not None:
-                found = _try_to_save(found, target, quiet=quiet)
+                found = _try_to_save(found, target, quiet=quiet, drawn=drawn)
             if isinstance(found, HeadsightError):
                 failures.append((path, found))
                 prefix = "" if len(paths) == 1 or str(path) in str(found) else f"{path}: "
@@ -186,18 +191,25 @@ def _names_in(folder: Path, paths: Sequence[Path]) -> list[Path]:
     return targets
 
 
-def _try_to_save(found: Detections, target: Path, *, quiet: bool) -> Detections | HeadsightError:
+def _try_to_save(
+    found: Detections,
+    target: Path,
+    *,
+    quiet: bool,
+    drawn: Callable[[Detections], Image] | None,
+) -> Detections | HeadsightError:
     """`found`, once its drawn picture lies at `target`."""
     import io
 
-    from PIL import Image
+    from PIL.Image import registered_extensions
 
     from headsight.cli.written import tell_written
     from headsight.files import write_atomic
 
     buffer = io.BytesIO()
-    kind = Image.registered_extensions()[target.suffix.lower()]
-    found.draw().save(buffer, kind, **({"quality": _JPEG_QUALITY} if kind == "JPEG" else {}))
+    kind = registered_extensions()[target.suffix.lower()]
+    image = found.draw() if drawn is None else drawn(found)
+    image.save(buffer, kind, **({"quality": _JPEG_QUALITY} if kind == "JPEG" else {}))
     try:
         write_atomic(target, buffer.getvalue())
     except OSError as error:

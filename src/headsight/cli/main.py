@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "heads": ("headsight.cli.heads:heads", "Find every head: box, yaw, pitch and roll."),
     "pose": ("headsight.cli.pose:pose", "Tell the yaw, pitch and roll of the head in a box."),
     "ground": ("headsight.cli.ground:ground", "Find what the words name."),
+    "keypoints": ("headsight.cli.keypoints:keypoints", "Find the named points of an object."),
     "doctor": ("headsight.cli.doctor:doctor", "Check packages, device and model."),
     "find-heads": ("headsight.cli.find_heads:find_heads", "Find a model's localization heads."),
     "eval heads": ("headsight.cli.eval:heads", "Measure boxes and poses on labelled pictures."),

@@ -38,6 +38,8 @@ def table(source: str, found: Detections) -> str:
                 for title, cell, width in zip(rows[0], row, widths, strict=True)
             ]
             lines.append("  " + "  ".join(cells).rstrip())
+    for number, place in enumerate(found, 1):
+        lines += _points(number, place)
     lines += [f"  {note}" for note in _unread(found)]
     return "\n".join(lines) + "\n"
 
@@ -105,6 +107,21 @@ def _mask(place: Detections) -> str:
         return f"{size}, {_COARSE[kind]}"
     sure = f" {score:.2f}" if score is not None and np.isfinite(score) else ""
     return f"{size}, {visible(str(by))}{sure}" if by else size
+
+
+def _points(number: int, place: Detections) -> list[str]:
+    """A line for every named point of a place: px and score, `-` where no answer could be used."""
+    names, scores = (
+        place.attributes.get(f"keypoint_{what}", (None,))[0] for what in ("names", "scores")
+    )
+    if place.keypoints is None or not names:
+        return []
+    widest = max(map(len, names))
+    lines = [f"  points of {number}"]
+    for name, (x, y, seen), score in zip(names, place.keypoints[0], scores, strict=True):
+        told = f"{x:7.1f} {y:7.1f}  {score:.2f}" if seen else "      -       -"
+        lines.append(f"    {visible(name):<{widest}}  {told}")
+    return lines
 
 
 def _unread(found: Detections) -> list[str]:

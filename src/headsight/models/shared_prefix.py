@@ -29,7 +29,7 @@ from headsight.models.prefixed_cache import PrefixedCache, can_share, joined_att
 from headsight.models.prompt_checks import check_prompts
 from headsight.models.whole_prompts import PER_TOKEN, answer_whole
 
-__all__ = ["after_prefix", "answer_shared", "shared_length"]
+__all__ = ["after_prefix", "answer_shared", "forgets", "prefill", "shared_length"]
 
 _COUNTS = "_prepare_position_ids_for_generation"
 
@@ -93,9 +93,9 @@ def after_prefix(
     inputs = _on_device(inputs, model.device)
     shared = shared_length(model, inputs, at_most=at_most) if len(inputs) > 1 else 0
     longest = max((one["input_ids"].shape[1] for one in inputs), default=0)
-    if not shared or _forgets(DynamicCache(config=model.config), longest):
+    if not shared or forgets(DynamicCache(config=model.config), longest):
         return 0, [dict(one) for one in inputs]
-    prefix, start = _prefill(model, inputs[0], shared)
+    prefix, start = prefill(model, inputs[0], shared)
     calls = []
     for one in inputs:
         rest = one["input_ids"][:, shared:]
@@ -176,9 +176,9 @@ def _answer_behind(
     """Every answer behind the first `shared` tokens of the prompts, which are prefilled here."""
     prompts = [one["input_ids"][0] for one in inputs]
     lengths = [len(ids) for ids in prompts]
-    prefix, start = _prefill(model, inputs[0], shared)
+    prefix, start = prefill(model, inputs[0], shared)
     # a gap before a shorter question would take places of a sliding window
-    level = _forgets(prefix, max(lengths) + max_new_tokens)
+    level = forgets(prefix, max(lengths) + max_new_tokens)
     with joined_attention(model) as joined:
         for rows in _groups(lengths, batch_rows, level=level):
             batch = PrefixedBatch(model, [prompts[row] for row in rows], shared, start)
@@ -192,7 +192,7 @@ def _answer_behind(
                 batch.advance(places, chosen[places])
 
 
-def _forgets(cache: DynamicCache, length: int) -> bool:
+def forgets(cache: DynamicCache, length: int) -> bool:
     """Whether a layer keeps fewer than `length` tokens (a sliding window)."""
     return any(
         isinstance(layer, DynamicSlidingWindowLayer) and layer.sliding_window < length
@@ -200,10 +200,10 @@ def _forgets(cache: DynamicCache, length: int) -> bool:
     )
 
 
-def _prefill(
+def prefill(
     model: PreTrainedModel, one: Mapping[str, Tensor], shared: int
-) -> tuple[DynamicCache, Int[Tensor, "axes 1 1"]]:
-    """The cache of the first `shared` tokens, and the position of the token behind them."""
+) -> tuple[DynamicCache, Int[Tensor, "axes n 1"]]:
+    """The cache of the first `shared` tokens of n rows, and the position of the token behind."""
     positions = _rope_positions(model, one)
     values = {name: v[:, :shared] if name in PER_TOKEN else v for name, v in one.items()}
     if positions is not None:
@@ -211,13 +211,14 @@ def _prefill(
     cache = DynamicCache(config=model.config)
     model(**values, past_key_values=cache, use_cache=True, **last_only(model))
     if positions is None:
-        return cache, torch.full((1, 1, 1), shared, device=model.device)
+        rows = len(one["input_ids"])
+        return cache, torch.full((1, rows, 1), shared, device=model.device)
     return cache, positions[..., shared : shared + 1]
 
 
 def _rope_positions(
     model: PreTrainedModel, one: Mapping[str, Tensor]
-) -> Int[Tensor, "axes 1 length"] | None:
+) -> Int[Tensor, "axes n length"] | None:
     """Time, row and column of each token for models with such (M-RoPE, arXiv:2409.12191).
 
     One position a token for models that count them in a way of their own, as CogVLM does.

@@ -31,10 +31,10 @@ from headsight.models.checkpoints import HUB_ID, check_hub
 from headsight.models.grounding.adapter import is_ours
 from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.processor import GroundingProcessor
-from headsight.models.grounding.weights import empty_model as empty_grounding
-from headsight.models.grounding.weights import read_json, weight_files
+from headsight.models.grounding.weights import read_json, sketch_model, weight_files
 from headsight.picture import open_picture
 from headsight.teach.features import picture_hash
+from headsight.teach.keypoint_rounds import KeypointData
 from headsight.teach.lora import LoraSpec, saved_modules, target_modules
 from headsight.teach.loss import soft_number_loss
 from headsight.teach.merging import check_merge
@@ -167,8 +167,8 @@ def empty_model(model: str) -> nn.Module:
     if path.is_dir() and is_ours(path):
         values = read_json(path / "config.json")
         if values.get("model_type") == GroundingVLMConfig.model_type:
-            return empty_grounding(GroundingVLMConfig.from_dict(dict(values)))
-        return empty_grounding(GroundingVLMConfig.from_hf(values))
+            return sketch_model(GroundingVLMConfig.from_dict(dict(values)))
+        return sketch_model(GroundingVLMConfig.from_hf(values))
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     if not path.is_dir() and not HUB_ID.fullmatch(model):
@@ -242,7 +242,7 @@ def _tuned(plan: Plan, stage: TuneStage, model: nn.Module | None) -> list[str]:
     return told
 
 
-def _unreadable(data: Data, opened: set[str]) -> list[str]:
+def _unreadable(data: Data | KeypointData, opened: set[str]) -> list[str]:
     """What is wrong with the first pictures of `data` that cannot be opened; fills `opened`."""
     faults: list[str] = []
     source = data.read()

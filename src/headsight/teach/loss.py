@@ -54,10 +54,13 @@ class AnswerModel(nn.Module):
         """Sum of the tokens' losses, weighted by row, over `total` (the weights' sum)."""
         device = next(self.model.parameters()).device
         labels = batch.labels.to(device)
-        logits = answer_logits(self.model, batch, can_choose=self._can_choose)
         said = labels >= 0
+        if _has_questions(batch.labels):
+            scores = _said_logits(self.model, batch)
+        else:
+            scores = answer_logits(self.model, batch, can_choose=self._can_choose)[said]
         periods = batch.periods.to(device)[:, None].expand_as(labels)[said]
-        losses = self._token_loss(logits[said], labels[said], periods)
+        losses = self._token_loss(scores, labels[said], periods)
         weights = batch.weights.to(device)[:, None].expand_as(labels)[said]
         if total is None:
             total = weights.sum()
@@ -68,16 +71,42 @@ def answer_logits(
     model: nn.Module, batch: Batch, *, can_choose: bool = True
 ) -> Float[Tensor, "b k v"]:
     """Scores of the tokens that the answers are to say; the last K places of every row."""
+    kept = batch.labels.shape[1] + 1
+    chosen = {"logits_to_keep": kept} if can_choose else {}
+    logits = model(**_on_device(model, batch), use_cache=False, **chosen).logits
+    return logits[:, -kept:-1]  # type: ignore[no-any-return]
+
+
+def _said_logits(model: Any, batch: Batch) -> Float[Tensor, "n v"]:
+    """Scores of all tokens that are said, row by row: the language head sees no other place."""
+    length, kept = batch.inputs["input_ids"].shape[1], batch.labels.shape[1]
+    said = F.pad(batch.labels >= 0, (length - kept - 1, 1))  # a token is told one place before
+
+    def choose(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        (hidden,) = inputs
+        return (hidden[said.to(hidden.device)][None],)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(choose)
+    try:
+        logits = model(**_on_device(model, batch), use_cache=False).logits
+    finally:
+        hook.remove()
+    return logits[0]  # type: ignore[no-any-return]
+
+
+def _has_questions(labels: Int[Tensor, "b k"]) -> bool:
+    """Whether questions stand between the answers."""
+    said = labels >= 0
+    return bool((said[:, :-1] & ~said[:, 1:]).any())
+
+
+def _on_device(model: nn.Module, batch: Batch) -> dict[str, Any]:
     device = next(model.parameters()).device
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-    inputs: dict[str, Any] = {
+    return {
         name: value.to(device, dtype if value.is_floating_point() else None)
         for name, value in batch.inputs.items()
     }
-    kept = batch.labels.shape[1] + 1
-    chosen = {"logits_to_keep": kept} if can_choose else {}
-    logits = model(**inputs, use_cache=False, **chosen).logits
-    return logits[:, -kept:-1]  # type: ignore[no-any-return]
 
 
 def checkpoint_activations_(model: Any) -> None:

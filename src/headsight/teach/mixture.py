@@ -11,7 +11,7 @@ import numpy as np
 
 from headsight.teach.rehearsal import Epoch, Rehearsal, draw_epoch
 from headsight.teach.sample import Sample
-from headsight.teach.samples import SampleSource
+from headsight.teach.samples import ChangingSource, SampleSource
 
 
 class Mixture:
@@ -53,10 +53,10 @@ class Mixture:
         source, item = int(epoch.source[inside]), int(epoch.item[inside])
         rng = np.random.default_rng([self._seed, 3, place])
         if source:
-            return self._old[source - 1].draw(item, rng)
+            return _draw(self._old[source - 1], item, rng, number)
         which = int(np.searchsorted(self._ends, item, side="right"))
         first = int(self._ends[which - 1]) if which else 0
-        return self._new[which].draw(item - first, rng)
+        return _draw(self._new[which], item - first, rng, number)
 
     def _draw_epoch(self, number: int) -> Epoch:
         return draw_epoch(
@@ -67,3 +67,9 @@ class Mixture:
             seed=self._seed,
             epoch=number,
         )
+
+
+def _draw(source: SampleSource, item: int, rng: np.random.Generator, epoch: int) -> Sample:
+    if isinstance(source, ChangingSource):
+        return source.draw_again(item, rng, epoch=epoch)
+    return source.draw(item, rng)

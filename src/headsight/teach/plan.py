@@ -11,11 +11,12 @@ __all__ = ["Data", "Plan", "TuneStage", "is_plan", "read_plan"]
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from headsight.errors import ConfigError
+from headsight.teach.keypoint_rounds import KeypointData
 from headsight.teach.lora import LoraSpec
 from headsight.teach.mixture import Mixture
 from headsight.teach.rehearsal import Rehearsal
@@ -25,6 +26,13 @@ from headsight.train.recipe import build_config, read_yaml
 
 START = "model"
 """What stages call the model that the plan starts from."""
+_CAPELLM = {
+    "lora": {"r": 8, "alpha": 16, "dropout": 0.05, "targets": "attention"},
+    "epochs": 12,
+    "batch_size": 128,
+    "lr": 5e-4,
+}
+"""The paper's settings of a stage; the targets are named in its recipe."""
 _NAME = re.compile(r"[^./\\][^/\\]*")
 
 
@@ -85,9 +93,12 @@ class TuneStage:
     """Folder of the stage below the output."""
     start: str = ""
     """An earlier stage, or "model"; by default the stage before."""
-    data: tuple[Data, ...]
+    type: str = "tune"
+    """`tune`, or `capellm`: data are labelled keypoints, settings are the paper's where not given
+    (arXiv 2411.06869)."""
+    data: tuple[Data | KeypointData, ...]
     """What is new."""
-    old: tuple[Data, ...] = ()
+    old: tuple[Data | KeypointData, ...] = ()
     """What is rehearsed."""
     rehearsal: Rehearsal = field(default_factory=Rehearsal)
     """How much of it."""
@@ -116,6 +127,10 @@ class TuneStage:
     def __post_init__(self) -> None:
         if not self.data:
             raise ConfigError(f"stage {self.name!r} has no data. List at least one source.")
+        if self.type not in ("tune", "capellm"):
+            raise ConfigError(
+                f"stage {self.name!r}: type is {self.type!r}, but must be tune or capellm."
+            )
         if self.rehearsal.ratio > 0 and not self.old:
             raise ConfigError(
                 f"stage {self.name!r} rehearses a ratio of {self.rehearsal.ratio}, but names no"
@@ -182,6 +197,9 @@ class TuneStage:
             "validate_every": max(1, steps // 4),
             "log_every": max(1, min(20, steps // 50)),
         }
+        if self.type == "capellm":
+            usual |= {"warmup_steps": max(1, round(0.03 * steps)), "weight_decay": 0.01}
+            usual["betas"] = (0.9, 0.999)
         where = f"stage {self.name} loop"
         return build_config(LoopConfig, {**usual, **self.loop, "steps": steps}, where)
 
@@ -232,7 +250,7 @@ class Plan:
     """Folder of the encoder's tokens, which runs may share; by default below the output."""
     seed: int = 0
     """Of everything drawn."""
-    skills: Mapping[str, Data] = field(default_factory=dict)
+    skills: Mapping[str, Data | KeypointData] = field(default_factory=dict)
     """Probe set of each skill, asked before and after every stage."""
     stages: tuple[TuneStage | MergeStage, ...]
     """What to run."""
@@ -289,7 +307,7 @@ def read_plan(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Plan
     skills = values.get("skills") or {}
     if not isinstance(skills, Mapping):
         raise ConfigError(f"{path}: skills is {type(skills).__name__}, but must map names to data.")
-    values["skills"] = {k: _data(v, f"{path} skill {k}") for k, v in skills.items()}
+    values["skills"] = {k: _asked(_data(v, f"{path} skill {k}")) for k, v in skills.items()}
     return build_config(Plan, values, str(path))
 
 
@@ -299,11 +317,15 @@ def _stage(values: Any, where: str) -> TuneStage | MergeStage:
     values = dict(values)
     if "merge" in values:
         return build_config(MergeStage, values, where)
+    is_capellm = values.get("type") == "capellm"
+    if is_capellm:
+        values = {**_CAPELLM, **values}
     for key in ("data", "old"):
         if key in values:
             given = values[key] or ()
             listed = given if isinstance(given, list | tuple) else (given,)
-            values[key] = tuple(_data(v, f"{where} {key}") for v in listed)
+            of_points = is_capellm and key == "data"
+            values[key] = tuple(_data(v, f"{where} {key}", points=of_points) for v in listed)
     if values.get("old") and "rehearsal" not in values:
         raise ConfigError(f"{where} names old data, but no `rehearsal`. Say how much: 0.1, or 0.")
     rehearsal = values.get("rehearsal")
@@ -315,11 +337,18 @@ def _stage(values: Any, where: str) -> TuneStage | MergeStage:
     return build_config(TuneStage, values, where)
 
 
-def _data(values: Any, where: str) -> Data:
+def _asked(data: Data | KeypointData) -> Data | KeypointData:
+    """Keypoints are asked one by one."""
+    return data if isinstance(data, Data) else replace(data, rounds="single")
+
+
+def _data(values: Any, where: str, *, points: bool = False) -> Data | KeypointData:
     if isinstance(values, str):
         values = {"path": values}
     if not isinstance(values, Mapping) or "path" not in values:
         raise ConfigError(f"{where} names no path. Give {{path: ..., tasks: [...]}}.")
+    if points or "schemas" in values:
+        return build_config(KeypointData, values, where)
     tasks = values.get("tasks")
     given = {**values, "tasks": [tasks]} if isinstance(tasks, str) else values
     return build_config(Data, given, where)

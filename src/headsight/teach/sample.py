@@ -20,3 +20,7 @@ class Sample:
     """Kind of the answer (`boxes`, `pose`, `point`, `points`, `count`, or `text`)."""
     weight: float = 1.0
     """Weight of the answer's tokens in the loss."""
+    later: tuple[tuple[str, str], ...] | None = None
+    """Further questions and answers of one conversation; None of a question by itself."""
+    is_once: bool = False
+    """The picture was made for this sample, so that nothing of it is worth being kept."""

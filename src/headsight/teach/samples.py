@@ -7,7 +7,7 @@ to the file. Label files and scenes (see `headsight.train.labels`) become questi
 
 from __future__ import annotations
 
-__all__ = ["TASKS", "Sample", "SampleSource", "read_source"]
+__all__ = ["TASKS", "ChangingSource", "Sample", "SampleSource", "read_source"]
 
 import json
 import math
@@ -35,6 +35,15 @@ class SampleSource(Protocol):
 
     def draw(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Sample `index`; without `rng` in the wording and the place of evaluation."""
+        ...
+
+
+@runtime_checkable
+class ChangingSource(SampleSource, Protocol):
+    """A source whose samples are put together anew in every pass."""
+
+    def draw_again(self, index: int, rng: np.random.Generator, *, epoch: int) -> Sample:
+        """Sample `index` of pass `epoch`."""
         ...
 
 

@@ -25,6 +25,7 @@ from headsight.language.spec import CodecSpec
 from headsight.merging.engine import CHART
 from headsight.picture import Picture, open_picture
 from headsight.teach.curves import Curve, draw_curves
+from headsight.teach.keypoint_rounds import KeypointData
 from headsight.teach.lineage import Lineage
 from headsight.teach.plan import START, Data, Plan, TuneStage
 from headsight.teach.sample import Sample
@@ -166,7 +167,7 @@ def _examples(plan: Plan, after: Mapping[str, Any]) -> list[str]:
     return made
 
 
-def _drawn(data: Data, texts: Mapping[int, str]) -> list[str]:
+def _drawn(data: Data | KeypointData, texts: Mapping[int, str]) -> list[str]:
     source = data.read()
     figures = []
     for index, text in texts.items():
@@ -198,10 +199,17 @@ def _drawn_in(sample: Sample, text: str) -> Image.Image:
         pose = parse(text, CodecSpec("pose"))
         if pose.is_valid and pose.value is not None and len(boxes):
             rotations[0] = ypr_to_matrix(np.asarray(pose.value, np.float64))
+    points = None
+    if sample.kind == "point":
+        point = parse(text, CodecSpec("point"), image_wh=wh)
+        boxes = np.array([[0.0, 0.0, *wh]])
+        points = np.zeros((1, 1, 3))
+        if point.is_valid and point.value is not None:
+            points[0, 0] = (*point.value, 2)
     try:
         detections = Detections(
             boxes, np.ones(len(boxes)), np.zeros(len(boxes), np.int64), ("",), wh,
-            rotations=rotations, picture=Picture(small),
+            rotations=rotations, keypoints=points, picture=Picture(small),
         )  # fmt: skip
         return detections.draw(chips=False)
     except HeadsightError:  # a box without area, say

@@ -30,6 +30,7 @@ from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.teach.check import check_plan, refuse_faults
 from headsight.teach.features import FeatureStore, picture_hash
 from headsight.teach.job import TuneJob
+from headsight.teach.keypoint_rounds import KeypointData
 from headsight.teach.lineage import Lineage, manifest
 from headsight.teach.lora import attach, fold_
 from headsight.teach.loss import checkpoint_activations_, soft_number_loss
@@ -134,6 +135,8 @@ class _Run:
         if stage.gradient_checkpointing:
             checkpoint_activations_(model)
         mixture = stage.mixture(seed=plan.seed)
+        if kept := [data.kept() for data in stage.data if isinstance(data, KeypointData)]:
+            vlm.model.config.headsight_keypoints = kept[0]  # how the model wants to be asked
         steps = stage.num_steps(mixture.epoch_length, state.num_processes)
         features = None if _vision_learns(model) else self._features(vlm)
         job = TuneJob(
@@ -225,7 +228,7 @@ class _Run:
         return True
 
 
-def _held_out(data: Data) -> tuple[Any, ...]:
+def _held_out(data: Data | KeypointData) -> tuple[Any, ...]:
     source = data.read()
     return tuple(source.draw(index, None) for index in range(len(source)))
 

@@ -17,8 +17,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from headsight.errors import InputError
+from headsight.language.rounds import tokenize_rounds
 from headsight.models.base import AttentiveVLM
-from headsight.models.families.family import begun
+from headsight.models.conversation import glue_of, require_room
+from headsight.models.families.family import begun, longer
 from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.models.replies import answer_ends
 from headsight.picture import open_picture
@@ -36,7 +38,7 @@ class Encoded:
     inputs: Inputs
     """What the model is called with, by argument name, batch 1; the answer stands at the end."""
     answer: Int[Tensor, " a"]
-    """Ids of the answer, the token that ends it included."""
+    """Ids from the answer on, the token that ends it included; -100 at later questions."""
     weight: float
     period: int
     """Where numbers of the answer begin anew: 360 of angles, else 0."""
@@ -48,7 +50,7 @@ class Batch:
 
     inputs: Inputs
     labels: Int[Tensor, "b k"]
-    """Ids to be said, right-aligned; -100 where the row's answer is shorter."""
+    """Ids to be said, right-aligned; -100 where a row is shorter or a question stands."""
     weights: Float[Tensor, " b"]
     periods: Int[Tensor, " b"]
 
@@ -86,11 +88,27 @@ def encode_sample(vlm: AttentiveVLM, sample: Sample, features: Features | None =
             " answer behind the question. Teach another model."
         )
     tokenizer = vlm.processor.tokenizer  # type: ignore[attr-defined]
+    features = None if sample.is_once else features
+    if sample.later is not None:
+        return _encode_rounds(vlm, sample, features)
     inputs = question_inputs(vlm, sample.picture, sample.question, features)
     asked = inputs["input_ids"].shape[1]
-    inputs = _grown(begun(tokenizer, inputs, sample.answer), _end(vlm, tokenizer))
+    inputs = longer(begun(tokenizer, inputs, sample.answer), [_end(vlm, tokenizer)])
     period = 360 if sample.kind == "pose" else 0
     return Encoded(inputs, inputs["input_ids"][0, asked:], sample.weight, period)
+
+
+def _encode_rounds(vlm: AttentiveVLM, sample: Sample, features: Features | None) -> Encoded:
+    """The row of a conversation: every answer is said."""
+    tokenizer = vlm.processor.tokenizer  # type: ignore[attr-defined]
+    rounds = [(sample.question, sample.answer), *(sample.later or ())]
+    made = tokenize_rounds(tokenizer, rounds, glue_of(vlm))
+    inputs = question_inputs(vlm, sample.picture, made.prompt, features)
+    inputs = longer(inputs, made.ids[made.first :])
+    require_room(vlm, inputs["input_ids"].shape[1])
+    said = torch.tensor(made.said[made.first :])
+    answer = torch.tensor(made.ids[made.first :]).masked_fill(~said, -100)
+    return Encoded(inputs, answer, sample.weight, 360 if sample.kind == "pose" else 0)
 
 
 def collate(rows: Sequence[Encoded], *, pad_id: int) -> list[Batch]:
@@ -135,16 +153,6 @@ def _is_row(inputs: Inputs, name: str) -> bool:
     """One number a token."""
     value = inputs[name]
     return bool(value.shape == inputs["input_ids"].shape and not value.is_floating_point())
-
-
-def _grown(inputs: Inputs, token: int) -> Inputs:
-    """`inputs` with one more token behind."""
-    longer = dict(inputs)
-    for name, value in inputs.items():
-        if _is_row(inputs, name):
-            fill = {"input_ids": token, "attention_mask": 1}.get(name, 0)
-            longer[name] = F.pad(value, (0, 1), value=fill)
-    return longer
 
 
 def _end(vlm: AttentiveVLM, tokenizer: Any) -> int:

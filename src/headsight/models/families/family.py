@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "Inputs",
     "begun",
     "image_positions",
+    "longer",
     "token_span",
 ]
 
@@ -215,15 +217,20 @@ def require_inputs(inputs: Inputs, names: tuple[str, ...], processor: Any) -> In
 
 def begun(tokenizer: Any, inputs: Inputs, written: str) -> Inputs:
     """`inputs` with the beginning of an answer behind the question; not changed themselves."""
-    ids = tokenizer.encode(written, add_special_tokens=False) if written else []
+    return longer(inputs, tokenizer.encode(written, add_special_tokens=False) if written else [])
+
+
+def longer(inputs: Inputs, ids: Sequence[int]) -> Inputs:
+    """`inputs` with further tokens of text behind; not changed themselves."""
     asked, added = inputs["input_ids"], len(ids)
-    longer = dict(inputs)
+    grown = dict(inputs)
     for name, values in inputs.items() if added else ():
         if values.shape == asked.shape and not values.is_floating_point():
-            longer[name] = F.pad(values, (0, added), value=int(name == "attention_mask"))
+            grown[name] = F.pad(values, (0, added), value=int(name == "attention_mask"))
     if added:
-        longer["input_ids"] = torch.cat([asked, torch.tensor([ids], dtype=asked.dtype)], 1)
-    return longer
+        new = torch.tensor([list(ids)], dtype=asked.dtype, device=asked.device)
+        grown["input_ids"] = torch.cat([asked, new], 1)
+    return grown
 
 
 def image_positions(config: Any, inputs: Inputs) -> Int[NDArray[np.int64], " n"]:

@@ -48,7 +48,8 @@ class GroundingAdapter:
         # convolutions of the encoder run faster on a CPU with the channels last
         self.model: GroundingVLM = model.eval().to(memory_format=torch.channels_last)
         self.processor = processor
-        self._neighbours = _neighbours(processor, model.device)
+        self.neighbours = _neighbours(processor, model.device)
+        """Ids whose probability counts towards each token's; None where numbers stand alone."""
         self._last: tuple[weakref.ref[Any], ImagePrefix] | None = None
         self._last_inputs: tuple[weakref.ref[Any], str, dict[str, Any]] | None = None
         self._last_look: tuple[weakref.ref[Any], Looked] | None = None
@@ -80,7 +81,7 @@ class GroundingAdapter:
                 max_new_tokens=max_new_tokens,
                 eos_token_id=self.processor.tokenizer.eos_token_id,
                 filters=self._filter(grammar),
-                neighbours=self._neighbours,
+                neighbours=self.neighbours,
             )
             replies += [self._reply(p, w) for p, w in zip(prompts[part], written, strict=True)]
         return replies

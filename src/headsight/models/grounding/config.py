@@ -48,6 +48,11 @@ class GroundingVLMConfig(PreTrainedConfig):
     rope_theta: float = 10000.0
     rope_dtype: str = "fp32"
     """`checkpoint` rounds the angles to bf16 as the published code does."""
+    llama3_rope: dict[str, float] | None = None
+    """Llama 3.1's stretched angles: `factor`, `low_freq_factor`, `high_freq_factor` and
+    `original_max_position_embeddings`."""
+    split_qkv: bool = False
+    """Query, key and value of language tokens as maps of their own, so that each can be adapted."""
     expert_layers: str | int | list[int] = "all"
     """Layers with a visual expert: `all`, every k-th from the first, or a list."""
     expert_parts: str = "full"

@@ -232,7 +232,11 @@ def seed_from_llama_(model: GroundingVLM, llama: Mapping[str, Tensor]) -> None:
                 target[f"{start}.{norm}.weight"].copy_(llama[f"{start}.{norm}.weight"])
             packed = [llama[f"{start}.self_attn.{x}_proj.weight"] for x in "qkv"]
             own = f"{start}.self_attn.language_expert"
-            target[f"{own}_query_key_value.weight"].copy_(torch.cat(packed))
+            if model.config.split_qkv:
+                for x, weight in zip("qkv", packed, strict=True):
+                    target[f"{own}_query_key_value.{x}_proj.weight"].copy_(weight)
+            else:
+                target[f"{own}_query_key_value.weight"].copy_(torch.cat(packed))
             target[f"{own}_dense.weight"].copy_(llama[f"{start}.self_attn.o_proj.weight"])
             for part in ("gate_proj", "up_proj", "down_proj"):
                 weight = llama[f"{start}.mlp.{part}.weight"]

@@ -62,6 +62,10 @@ class GroundingVLMPreTrainedModel(PreTrainedModel):
         "attentions": VisualExpertAttention,
     }
 
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As every model's, with the names that the modules have: those that we load by."""
+        super().save_pretrained(*args, **{"save_original_format": False, **kwargs})
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)

@@ -22,7 +22,7 @@ from headsight.errors import InputError
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.visual_expert import VisualExpertLayer, rotary_cos_sin, rotate
 
-__all__ = ["ImagePrefix", "LogitsFilter", "Written", "answer_many", "encode_image"]
+__all__ = ["ImagePrefix", "LogitsFilter", "Written", "answer_many", "encode_image", "log_mass"]
 
 LogitsFilter = Callable[[Tensor, Tensor], Tensor]
 """As transformers' LogitsProcessor: (ids (n, l), scores (n, v)) -> scores (n, v)."""
@@ -138,7 +138,7 @@ def answer_many(
         scores = model.lm_head(hidden[rows]).float()  # (Q, V)
         allowed = _filter(filters, seen[rows], scores)
         chosen = allowed.argmax(-1)
-        logprobs.append(_log_mass(scores.log_softmax(-1), chosen, neighbours))
+        logprobs.append(log_mass(scores.log_softmax(-1), chosen, neighbours))
         for row, token in enumerate(chosen.tolist()):
             if row in open_rows:
                 if token in ends:
@@ -158,7 +158,7 @@ def answer_many(
     ]
 
 
-def _log_mass(
+def log_mass(
     log_p: Float[Tensor, "q v"], chosen: Int[Tensor, " q"], neighbours: Int[Tensor, "v k"] | None
 ) -> Float[Tensor, " q"]:
     """Log-probability of each chosen token, its neighbours included."""

@@ -67,7 +67,12 @@ class VisualExpertAttention(nn.Module):
         self.scaling = self.head_dim**-0.5
         width = config.hidden_size
         qkv = (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
-        self.language_expert_query_key_value = nn.Linear(width, qkv, bias=False)
+        self.language_expert_query_key_value: nn.Module
+        if config.split_qkv:
+            kv = self.num_kv_heads * self.head_dim
+            self.language_expert_query_key_value = _SplitProjection(width, qkv - 2 * kv, kv)
+        else:
+            self.language_expert_query_key_value = nn.Linear(width, qkv, bias=False)
         self.language_expert_dense = nn.Linear(width, width, bias=False)
         has_expert = config.has_expert(layer_idx) and config.expert_parts == "full"
         self.vision_expert_query_key_value: nn.Linear | None = None
@@ -119,6 +124,19 @@ class VisualExpertAttention(nn.Module):
         heads = packed.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         query, key, value = heads.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], 1)
         return query, key, value
+
+
+class _SplitProjection(nn.Module):
+    """What one fused map gives, from three."""
+
+    def __init__(self, width: int, query: int, kv: int) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(width, query, bias=False)
+        self.k_proj = nn.Linear(width, kv, bias=False)
+        self.v_proj = nn.Linear(width, kv, bias=False)
+
+    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch e"]:
+        return torch.cat([self.q_proj(x), self.k_proj(x), self.v_proj(x)], -1)
 
 
 class VisualExpertMLP(nn.Module):
@@ -183,10 +201,22 @@ def rotary_cos_sin(
     """
     angle_dtype = torch.bfloat16 if config.rope_dtype == "checkpoint" else torch.float32
     steps = torch.arange(0, config.head_dim, 2, device=position_ids.device).float()
-    frequency = (1.0 / (config.rope_theta ** (steps / config.head_dim))).to(angle_dtype)
+    frequency = 1.0 / (config.rope_theta ** (steps / config.head_dim))
+    if config.llama3_rope is not None:
+        frequency = _stretched(frequency, config.llama3_rope)
+    frequency = frequency.to(angle_dtype)
     angle = position_ids.to(angle_dtype)[..., None] * frequency
     angle = torch.cat([angle, angle], -1)
     return angle.cos().to(dtype), angle.sin().to(dtype)
+
+
+def _stretched(frequency: Float[Tensor, " c"], settings: dict[str, Any]) -> Float[Tensor, " c"]:
+    """Slow angles slower by a factor, fast ones as they were, and a ramp between (Llama 3.1)."""
+    low, high = settings["low_freq_factor"], settings["high_freq_factor"]
+    turns = settings["original_max_position_embeddings"] * frequency / (2 * torch.pi)
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    share: Tensor = kept + (1 - kept) / settings["factor"]
+    return frequency * share
 
 
 def rotate(

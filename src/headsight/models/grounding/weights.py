@@ -19,7 +19,7 @@ from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.low_bit import put_low_bit_, shrink_layers_
 from headsight.models.grounding.model import GroundingVLM
 
-__all__ = ["empty_model", "load_weights_", "read_json", "weight_files"]
+__all__ = ["empty_model", "load_weights_", "read_json", "sketch_model", "weight_files"]
 
 _SHOWN = 5
 _INDEX = "model.safetensors.index.json"
@@ -76,6 +76,12 @@ def weight_files(folder: Path) -> list[Path]:
         f"{folder} holds no weights: model.safetensors is missing. Put the file beside config.json,"
         " or reinstall headsight if this is a model that it ships."
     )
+
+
+def sketch_model(config: GroundingVLMConfig) -> GroundingVLM:
+    """A model without weights, on the meta device: to be counted and looked at."""
+    with torch.device("meta"):
+        return GroundingVLM(config)
 
 
 def empty_model(config: GroundingVLMConfig) -> GroundingVLM:

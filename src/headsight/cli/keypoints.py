@@ -1,0 +1,260 @@
+"""`headsight keypoints`: the named points of an object."""
+
+from __future__ import annotations
+
+__all__ = ["keypoints"]
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headsight.cli import options
+from headsight.cli.answer import answer_pictures
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from headsight.detections import Detections
+    from headsight.grounder import Grounder
+    from headsight.language.schema import KeypointSchema
+    from headsight.picture import Picture
+    from headsight.tasks.keypoints import Keypoints
+
+
+def keypoints(
+    pictures: options.Pictures,
+    schema: Annotated[
+        str,
+        typer.Option("--schema", metavar="NAME|FILE", help="Which points: see headsight schema."),
+    ],
+    box: Annotated[
+        list[str] | None,
+        typer.Option("--box", metavar="X0,Y0,X1,Y1", help="In pixels; may be given several times."),
+    ] = None,
+    find: Annotated[
+        str | None,
+        typer.Option("--find", metavar="WORDS", help="Ask about every object that these name."),
+    ] = None,
+    finder: Annotated[
+        str | None, typer.Option("--finder", help="The model that finds; --model by default.")
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option("--category", help="What the object is, in words.")
+    ] = None,
+    model: options.Model = "nano",
+    device: options.Device = "auto",
+    quantize: options.Quantize = None,
+    order: Annotated[
+        str | None,
+        typer.Option("--order", help="schema, confidence, or all names with commas between."),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", help="independent or cumulative; by default as the model learned."),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
+    ] = None,
+    decode: Annotated[
+        str | None,
+        typer.Option("--decode", help="argmax (as written), or mean or median of the density."),
+    ] = None,
+    density: Annotated[
+        Path | None,
+        typer.Option("--density", help="Write a sheet of probability maps per object here."),
+    ] = None,
+    coco: Annotated[
+        Path | None, typer.Option("--coco", help="Write a COCO keypoint file of all objects here.")
+    ] = None,
+    save: options.Save = None,
+    overwrite: options.Overwrite = False,
+    constrain: options.Constrain = False,
+    as_json: options.Json = False,
+    raw: options.Raw = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Find the points of a schema on an object, each asked by its name and description.
+
+    Without --box or --find the object fills the picture. No example picture is needed: a schema
+    of your own is a JSON file (headsight schema new).
+
+    Examples:
+      headsight keypoints photo.jpg --schema person-17 --box 159,23,297,479 --save drawn.png
+      headsight keypoints zoo/ --schema animal-17 --find "zebra" --finder ./Qwen2.5-VL-3B-Instruct
+      headsight keypoints photo.jpg --schema my_schema.json --density maps/ --json
+    """
+    from headsight.errors import InputError
+    from headsight.language.box_text import parse_box_text
+    from headsight.language.prompts import clean_expression
+    from headsight.language.schema_library import schema as schema_of
+
+    points = schema_of(schema)  # a wrong schema, box or word is an error before anything is loaded
+    for text in box or ():
+        parse_box_text(text)
+    if box and find:
+        raise InputError("Both --box and --find are given. Leave one out.")
+    if find is not None:
+        find = clean_expression(find)
+    _refuse_existing(coco, overwrite=overwrite)
+    names = _order(order)
+    records = _Records(points)
+    seeker = _Finder(finder, device)
+
+    def ask(grounder: Grounder, picture: Picture) -> Detections:
+        from headsight.tasks.keypoints import asking_of, find_keypoints
+
+        boxes = seeker.boxes(grounder, picture, box or [], find)
+        asking = asking_of(
+            grounder.vlm, mode=mode, window=window, order=names, decode=decode,
+            constrain=constrain or None, with_density=density is not None or None,
+        )  # fmt: skip
+        word = category or (find if find and len(points.categories) != 1 else None)
+        found = find_keypoints(grounder.vlm, picture, boxes, points, category=word, asking=asking)
+        if density is not None:
+            _write_densities(found, density, asking.side, overwrite=overwrite, quiet=quiet)
+        records.add(found)
+        return found.to_detections()
+
+    try:
+        answer_pictures(
+            pictures,
+            ask,
+            model=model, device=device, quantize=quantize, as_json=as_json, raw=raw, save=save,
+            overwrite=overwrite, quiet=quiet, verbose=verbose,
+            drawn=lambda found: _drawn(found, points),
+        )  # fmt: skip
+    finally:
+        if coco is not None and records.images:
+            records.write(coco, quiet=quiet)
+
+
+class _Finder:
+    """Where the objects are: as told, as found by words, or the whole picture."""
+
+    def __init__(self, model: str | None, device: str) -> None:
+        self._model, self._device = model, device
+        self._grounder: Grounder | None = None
+
+    def boxes(
+        self, grounder: Grounder, picture: Picture, given: list[str], words: str | None
+    ) -> Any:
+        """Xyxy px (N, 4)."""
+        import numpy as np
+
+        from headsight.language.box_text import parse_box_text
+
+        if words is not None:
+            if self._model is not None and self._grounder is None:
+                from headsight.grounder import load
+
+                self._grounder = load(self._model, device=self._device)
+            return (self._grounder or grounder).ground(picture, words).boxes
+        if given:
+            return np.stack([parse_box_text(text, image_wh=picture.image_wh) for text in given])
+        width, height = picture.image_wh
+        return np.array([[0.0, 0.0, width, height]])
+
+
+class _Records:
+    """A COCO keypoint file in the making."""
+
+    def __init__(self, schema: KeypointSchema) -> None:
+        self._schema = schema
+        self.images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, found: Keypoints) -> None:
+        """One picture with its objects."""
+        number = len(self.images) + 1
+        width, height = found.image_wh
+        source = found.picture.source if found.picture is not None else ""
+        self.images.append({"id": number, "file_name": source, "width": width, "height": height})
+        detections = found.to_detections()
+        for place, record in enumerate(detections.to_coco(image_id=number)):
+            _, _, wide, high = record["bbox"]
+            self._annotations.append(
+                {
+                    "id": len(self._annotations) + 1,
+                    **record,
+                    "area": wide * high,
+                    "iscrowd": 0,
+                    "num_keypoints": int((detections.keypoints[place, :, 2] > 0).sum()),  # type: ignore[index]
+                    "keypoint_scores": [round(float(s), 4) for s in found.scores[place]],
+                }
+            )
+
+    def write(self, path: Path, *, quiet: bool) -> None:
+        """Write all of it."""
+        import json
+
+        from headsight.cli.written import tell_written
+        from headsight.files import write_atomic
+
+        category = {
+            "id": 1,
+            "name": self._schema.name,
+            "keypoints": list(self._schema.names),
+            "skeleton": [[a + 1, b + 1] for a, b in self._schema.skeleton],
+        }
+        document = {
+            "images": self.images, "annotations": self._annotations, "categories": [category]
+        }  # fmt: skip
+        write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+        tell_written(path, quiet=quiet)
+
+
+def _order(text: str | None) -> str | tuple[str, ...] | None:
+    from headsight.tasks.keypoints import ORDERS
+
+    if text is None or text in ORDERS:
+        return text
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _refuse_existing(path: Path | None, *, overwrite: bool) -> None:
+    from headsight.errors import InputError
+
+    if path is not None and path.exists() and not overwrite:
+        raise InputError(f"{path} exists. Choose another name, or give --overwrite.")
+
+
+def _drawn(found: Detections, schema: KeypointSchema) -> Image:
+    """Boxes, and in each of them edges, points and names."""
+    from dataclasses import replace
+
+    from headsight.draw_keypoints import draw_keypoints
+
+    canvas = replace(found, keypoints=None).draw()
+    for table in () if found.keypoints is None else found.keypoints:
+        canvas = draw_keypoints(canvas, table[:, :2], schema, visible=table[:, 2] > 0)
+    return canvas
+
+
+def _write_densities(
+    found: Keypoints, folder: Path, side: int, *, overwrite: bool, quiet: bool
+) -> None:
+    import io
+
+    from headsight.cli.written import tell_written
+    from headsight.cut_out import cut_out
+    from headsight.draw_density import density_sheet
+    from headsight.files import write_atomic
+
+    assert found.densities is not None
+    assert found.picture is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, crop in enumerate(found.crops):
+        path = folder / f"{Path(found.picture.source).stem}-{place + 1}.png"
+        _refuse_existing(path, overwrite=overwrite)
+        sheet = density_sheet(
+            cut_out(found.picture.image, crop, side=side),
+            found.densities[place],
+            crop.to_crop(found.points[place]),
+            found.schema.names,
+        )
+        buffer = io.BytesIO()
+        sheet.save(buffer, "PNG")
+        write_atomic(path, buffer.getvalue())
+        tell_written(path, quiet=quiet)

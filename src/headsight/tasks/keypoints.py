@@ -1,0 +1,341 @@
+"""Words to keypoints: an object is cut out, and every point of a schema is asked by name.
+
+After CapeLLM (arXiv 2411.06869): no example picture, a question with a description for each point,
+each by itself or behind the answers before it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ORDERS", "Asking", "Keypoints", "asking_of", "find_keypoints"]
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from headsight.cut_out import cut_out
+from headsight.data.keypoints import KeypointPrediction
+from headsight.detections import Detections, Exchange
+from headsight.errors import InputError
+from headsight.geometry.keypoints import Crop, crop_of
+from headsight.language.answer import Answer
+from headsight.language.codec import parse
+from headsight.language.density import Density, density_mean, with_confidence
+from headsight.language.rounds import RoundFormat, tokenize_rounds
+from headsight.language.schema import KeypointSchema
+from headsight.models.base import VLM, AttentiveVLM, Reply
+from headsight.picture import Picture
+
+_LOG = logging.getLogger(__name__)
+ORDERS = ("schema", "confidence")
+"""Orders by name: that of the schema, or the surest point first."""
+_ANY = "[0.000,0.000]"
+_BATCH = 15
+_TOKENS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How points are asked; what a model was taught with is kept beside its weights."""
+
+    form: RoundFormat = field(default_factory=RoundFormat)
+    """Question and answer."""
+    frame: str = "crop"
+    """What coordinates are fractions of: `crop` or `image`."""
+    pad: int | float = 1.0
+    """Side of the crop, in longer sides of the box."""
+    side: int = 224
+    """Of the crop as the model sees it, px."""
+    mode: str = "independent"
+    """Each point by itself, or (`cumulative`) behind the answers before it."""
+    window: int = 16
+    """Rounds that are remembered."""
+    order: str | tuple[str, ...] = "schema"
+    """An entry of `ORDERS`, or names of all points."""
+    constrain: bool = False
+    """Let the model write well-formed answers only."""
+    decode: str = "argmax"
+    """The answer as written, or the mean or the median of its distribution."""
+    with_density: bool = False
+    """Keep the distributions."""
+    batch: int = _BATCH
+    """Objects in one conversation."""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("frame", self.frame, ("crop", "image")),
+            ("mode", self.mode, ("independent", "cumulative")),
+            ("decode", self.decode, ("argmax", "mean", "median")),
+        ):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
+        if self.window < 0 or self.batch < 1 or not self.pad > 0 or self.side < 1:
+            raise InputError(
+                f"window is {self.window}, batch {self.batch}, pad {self.pad} and side"
+                f" {self.side}; expected 0 or more, and positive numbers."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """The points (K) of objects (N) in one picture."""
+
+    schema: KeypointSchema
+    category: str
+    image_wh: tuple[int, int]
+    boxes: Float[NDArray[Any], "n 4"]
+    points: Float[NDArray[Any], "n k 2"]
+    """Px of the picture; NaN where the answer could not be used."""
+    scores: Float[NDArray[Any], "n k"]
+    """How sure the model was, 0 where the answer could not be used."""
+    failures: tuple[tuple[str | None, ...], ...]
+    """Why an answer is not as asked (see `Failure`), recovered or not."""
+    crops: tuple[Crop, ...]
+    densities: Float[NDArray[Any], "n k 2 b"] | None = None
+    """Distribution of x, and of y given x, over steps of the crop; NaN of answers that failed."""
+    exchanges: tuple[Exchange, ...] = ()
+    picture: Picture | None = None
+
+    def to_detections(self) -> Detections:
+        """One place an object; a point without a usable answer has visibility 0."""
+        seen = np.isfinite(self.points).all(-1)
+        table = np.concatenate([np.nan_to_num(self.points), 2.0 * seen[..., None]], -1)
+        number = len(self.boxes)
+        return Detections(
+            self.boxes,
+            self.scores.mean(1) if number else np.zeros(0),
+            np.zeros(number, np.int64),
+            (self.category,),
+            self.image_wh,
+            keypoints=table * seen[..., None],
+            attributes={
+                "keypoint_names": (self.schema.names,) * number,
+                "keypoint_scores": tuple(tuple(map(float, row)) for row in self.scores),
+                "keypoint_failures": self.failures,
+            },
+            exchanges=self.exchanges,
+            picture=self.picture,
+        )
+
+    def predictions(self, ids: Sequence[str]) -> list[KeypointPrediction]:
+        """What metrics take: one an object, about the labelled objects `ids`."""
+        rows = zip(ids, self.points, self.scores, self.failures, strict=True)
+        return [
+            KeypointPrediction(points, scores, failures=failures, id=one, category=self.category)
+            for one, points, scores, failures in rows
+        ]
+
+
+def asking_of(vlm: VLM, **changed: Any) -> Asking:
+    """How this model was taught to be asked, with `changed` settings; None leaves one as it is.
+
+    A model that was taught in rounds of any number is asked cumulatively, every other one point by
+    point.
+    """
+    kept: Mapping[str, Any] = {}
+    if isinstance(vlm, AttentiveVLM):
+        kept = getattr(vlm.model.config, "headsight_keypoints", None) or {}
+    told = {f.name: kept[f.name] for f in fields(RoundFormat) if f.name in kept}
+    if "roles" in told:  # a list in JSON
+        told["roles"] = tuple(told["roles"])
+    form = RoundFormat(**told)
+    asking = Asking(
+        form=form,
+        mode="cumulative" if kept.get("rounds") == "dynamic" else "independent",
+        **{name: kept[name] for name in ("frame", "pad", "side") if name in kept},
+    )
+    asking = replace(asking, **{k: v for k, v in changed.items() if v is not None})
+    most = kept.get("k", 1) if kept.get("rounds") in ("fixed", "single") else None
+    if asking.mode == "cumulative" and most is not None and asking.window >= most:
+        _LOG.warning(
+            "event=window model=%s taught=%s rounds=%d window=%d: answers behind more rounds than"
+            " were taught go wrong; use mode=independent or window=%d",
+            vlm.name, kept["rounds"], most, asking.window, most - 1,
+        )  # fmt: skip
+    return asking
+
+
+def find_keypoints(
+    vlm: VLM,
+    picture: Picture,
+    boxes: Float[NDArray[Any], "n 4"],
+    schema: KeypointSchema,
+    *,
+    category: str | None = None,
+    asking: Asking | None = None,
+) -> Keypoints:
+    """The points of `schema` on the object in every box.
+
+    Args:
+        vlm: any model; only those whose cache we hold can be asked cumulatively or tell densities.
+        picture: what the objects are in.
+        boxes: xyxy px.
+        schema: names and descriptions.
+        category: what the objects are, in words; by default the schema's only category.
+        asking: by default what the model was taught with.
+
+    Raises:
+        InputError: a box without area or outside the picture, an order that is none, a mode that
+            this model does not have, or a conversation too long for it.
+    """
+    asking = asking or asking_of(vlm)
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    word = category or (schema.categories[0] if len(schema.categories) == 1 else "object")
+    crops = [_crop(box, picture.image_wh, asking) for box in boxes]
+    shown = [Picture(cut_out(picture.image, crop, side=asking.side)) for crop in crops]
+    questions = asking.form.questions(schema, word)
+    order = _order(asking.order, schema)
+    said = _ask(vlm, shown, questions, order, asking)
+    read = [[_read(reply, asking) for reply, _ in row] for row in said]
+    shape = (len(boxes), len(schema))
+    points, scores = np.full((*shape, 2), np.nan), np.zeros(shape)
+    densities = np.full((*shape, 2, asking.form.spec.steps), np.nan)
+    for n, row in enumerate(read):
+        for k, answer in enumerate(row):
+            numbers = said[n][k][1]
+            if len(numbers) == 2:
+                densities[n, k] = [number.bins for number in numbers]
+            if not answer.is_valid or answer.value is None:
+                continue
+            place = np.asarray(answer.value, np.float64)
+            if asking.decode != "argmax" and len(numbers) == 2:
+                place = _decoded(densities[n, k], asking)
+            points[n, k] = crops[n].to_image(place)
+            scores[n, k] = answer.confidence if answer.confidence is not None else 1.0
+        if len(schema) > 1 and np.isfinite(points[n]).all() and not np.ptp(points[n], axis=0).any():
+            _LOG.warning("event=degenerate box=%s: all points coincide", boxes[n].tolist())
+    exchanges = [
+        Exchange(reply.prompt, reply.text, answer.to_dict())
+        for row, answers in zip(said, read, strict=True)
+        for (reply, _), answer in zip(row, answers, strict=True)
+    ]
+    return Keypoints(
+        schema,
+        word,
+        picture.image_wh,
+        boxes,
+        points,
+        scores,
+        tuple(tuple(None if a.failure is None else str(a.failure) for a in row) for row in read),
+        tuple(crops),
+        densities if asking.with_density else None,
+        tuple(exchanges),
+        picture,
+    )
+
+
+Told = tuple[Reply, tuple[Density, ...]]
+
+
+def _ask(
+    vlm: VLM,
+    pictures: Sequence[Picture],
+    questions: Sequence[str],
+    order: Sequence[int] | None,
+    asking: Asking,
+) -> list[list[Told]]:
+    """Answers by object and point; `order` None: the surest point first, for each object."""
+    wants_numbers = asking.with_density or asking.decode != "argmax"
+    is_ours = isinstance(vlm, AttentiveVLM)
+    if asking.mode == "independent" and not wants_numbers and not (asking.constrain and is_ours):
+        given = asking if asking.constrain else None
+        return [_each_alone(vlm, picture, questions, given) for picture in pictures]
+    if not isinstance(vlm, AttentiveVLM):
+        raise InputError(
+            f"{vlm.name} is asked from outside, so its answers cannot follow each other in a cache"
+            " and have no distributions. Use mode='independent' and decode='argmax'."
+        )
+    if order is not None:
+        said: list[list[Told]] = []
+        for start in range(0, len(pictures), asking.batch):
+            said += _together(vlm, pictures[start : start + asking.batch], questions, order, asking)
+        return said
+    rows = []
+    for picture in pictures:
+        sure = [_confidence(reply, asking) for reply, _ in _each_alone(vlm, picture, questions)]
+        own = [int(i) for i in np.argsort(-np.array(sure), kind="stable")]
+        rows += _together(vlm, [picture], questions, own, asking)
+    return rows
+
+
+def _together(
+    vlm: AttentiveVLM,
+    pictures: Sequence[Picture],
+    questions: Sequence[str],
+    order: Sequence[int],
+    asking: Asking,
+) -> list[list[Told]]:
+    from headsight.models.dialogue import converse
+
+    said = converse(
+        vlm,
+        pictures,
+        [questions[i] for i in order],
+        form=asking.form,
+        window=asking.window if asking.mode == "cumulative" else 0,
+        constrain=asking.constrain,
+        with_density=asking.with_density or asking.decode != "argmax",
+    )
+    back = np.argsort(order)
+    return [[(row[i].reply, row[i].densities) for i in back] for row in said]
+
+
+def _each_alone(
+    vlm: VLM, picture: Picture, questions: Sequence[str], asking: Asking | None = None
+) -> list[Told]:
+    """Every question by itself, all behind one picture; constrained where `asking` is given."""
+    prompts = list(questions)
+    if isinstance(vlm, AttentiveVLM):
+        from headsight.models.conversation import glue_of
+
+        tokenizer, glue = vlm.processor.tokenizer, glue_of(vlm)  # type: ignore[attr-defined]
+        prompts = [tokenize_rounds(tokenizer, [(q, _ANY)], glue).prompt for q in questions]
+    grammar = None if asking is None else asking.form.spec
+    replies = vlm.answer(picture, prompts, grammar=grammar, max_new_tokens=_TOKENS)
+    return [(reply, ()) for reply in replies]
+
+
+def _order(order: str | tuple[str, ...], schema: KeypointSchema) -> list[int] | None:
+    """Indices of the points in the order in which they are asked; None: by confidence."""
+    if order == "schema":
+        return list(range(len(schema)))
+    if order == "confidence":
+        return None
+    names = (order,) if isinstance(order, str) else order
+    if sorted(names) != sorted(schema.names):
+        raise InputError(
+            f"The order names {', '.join(names)}; expected {' or '.join(ORDERS)}, or each of"
+            f" {', '.join(schema.names)} once."
+        )
+    return [schema.names.index(name) for name in names]
+
+
+def _crop(box: Float[NDArray[Any], " 4"], image_wh: tuple[int, int], asking: Asking) -> Crop:
+    own = crop_of(box, image_wh, pad=asking.pad)  # tells of a bad box in either frame
+    if asking.frame == "crop":
+        return own
+    return Crop((image_wh[0] / 2, image_wh[1] / 2), float(max(image_wh)))
+
+
+def _read(reply: Reply, asking: Asking) -> Answer:
+    answer = parse(reply.text, asking.form.spec, prompt=reply.prompt, hit_limit=not reply.ended)
+    if reply.tokens and len(reply.tokens) == len(reply.logprobs):
+        answer = with_confidence(answer, reply.tokens, reply.logprobs)
+    return answer
+
+
+def _confidence(reply: Reply, asking: Asking) -> float:
+    answer = _read(reply, asking)
+    return (answer.confidence or 0.0) if answer.is_valid else 0.0
+
+
+def _decoded(bins: Float[NDArray[Any], "2 b"], asking: Asking) -> NDArray[np.float64]:
+    """Mean or median of each number, in the frame."""
+    if asking.decode == "mean":
+        return density_mean(bins, asking.form.spec)
+    below = bins.cumsum(-1)
+    return np.asarray((below < 0.5).sum(-1) / bins.shape[-1], np.float64)
