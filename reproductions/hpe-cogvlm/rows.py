@@ -83,6 +83,7 @@ def plan_of(
             "lr": rate,
             "lora": {"r": RANK, "alpha": ALPHA, "targets": "decoder"},
             "number_spread": 2,
+            "number_hints": True,
             "loop": {
                 "bf16": True,
                 "clip_norm": 1.0,

@@ -34,9 +34,9 @@ from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.weights import read_json, sketch_model, weight_files
 from headsight.picture import open_picture
 from headsight.teach.features import picture_hash
+from headsight.teach.hints import first_number_of
 from headsight.teach.keypoint_rounds import KeypointData
 from headsight.teach.lora import LoraSpec, saved_modules, target_modules
-from headsight.teach.loss import soft_number_loss
 from headsight.teach.merging import check_merge
 from headsight.teach.plan import Data, MergeStage, Plan, TuneStage
 
@@ -227,8 +227,10 @@ def _tuned(plan: Plan, stage: TuneStage, model: nn.Module | None) -> list[str]:
     counts = mixture.counts()
     steps = stage.num_steps(mixture.epoch_length)
     stage.loop_config(steps)
-    if stage.number_spread and model is not None and (folder := _folder(plan.model)) is not None:
-        soft_number_loss(_tokenizer(folder), stage.number_spread)
+    if model is not None and (folder := _folder(plan.model)) is not None:
+        for setting in ("number_spread", "number_hints"):
+            if getattr(stage, setting):
+                first_number_of(_tokenizer(folder), setting)
     told = [
         f"  {stage.name}: {steps} steps of {stage.batch_size}; an epoch has {counts['new']} new"
         f" samples and {counts['old']} rehearsed"

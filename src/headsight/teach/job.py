@@ -6,7 +6,7 @@ from __future__ import annotations
 
 __all__ = ["TuneJob"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from headsight.models.base import AttentiveVLM
 from headsight.teach.loss import AnswerModel, TokenLoss
 from headsight.teach.mixture import Mixture
 from headsight.teach.sample import Sample
-from headsight.teach.tokens import Batch, Features, collate, encode_sample
+from headsight.teach.tokens import Batch, Encoded, Features, collate, encode_sample
 from headsight.train.loop import Parts
 
 
@@ -35,6 +35,7 @@ class TuneJob:
         seed: int,
         features: Features | None = None,
         token_loss: TokenLoss | None = None,
+        hint: Callable[[Encoded], Encoded] | None = None,
         held_out: Sequence[Sample] = (),
         rank_of: tuple[int, int] = (0, 1),
     ) -> None:
@@ -50,6 +51,7 @@ class TuneJob:
             seed: of dropout.
             features: the encoder's tokens, where the encoder does not learn.
             token_loss: by default cross entropy.
+            hint: changes what a row has to say, in training.
             held_out: samples for the validation loss.
             rank_of: number of this process and of all.
         """
@@ -58,6 +60,7 @@ class TuneJob:
         self._batch_size, self._micro_batch = batch_size, micro_batch or batch_size
         self._lr, self._seed, self._held_out = lr, seed, held_out
         self._rank, self._processes = rank_of
+        self._hint = hint
         self._pad_id = int(vlm.processor.tokenizer.pad_token_id or 0)  # type: ignore[attr-defined]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -70,7 +73,7 @@ class TuneJob:
         """The rows of a step of this process, as few pieces as they allow."""
         first = (step * self._processes + self._rank) * self._batch_size
         samples = [self._mixture[place] for place in range(first, first + self._batch_size)]
-        batches = self._collate(samples)
+        batches = self._collate(samples, self._hint)
         total = sum(_weight(batch) for batch in batches)
         return Parts((batch, total, (step, number)) for number, batch in enumerate(batches))
 
@@ -98,8 +101,11 @@ class TuneJob:
         total = sum((_weight(batch) for batch in batches), torch.zeros(()))
         return {"loss": sum(float(self.module(batch, total)) for batch in batches)}
 
-    def _collate(self, samples: Sequence[Sample]) -> list[Batch]:
+    def _collate(
+        self, samples: Sequence[Sample], hint: Callable[[Encoded], Encoded] | None = None
+    ) -> list[Batch]:
         rows = [encode_sample(self._vlm, sample, self._features) for sample in samples]
+        rows = rows if hint is None else [hint(row) for row in rows]
         return [
             batch
             for start in range(0, len(rows), self._micro_batch)

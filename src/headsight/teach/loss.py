@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from headsight.errors import ConfigError
+from headsight.teach.hints import first_number_of
 from headsight.teach.tokens import Batch
 from headsight.train.packing import answer_loss
 
@@ -133,17 +133,12 @@ def soft_number_loss(tokenizer: Any, spread: int | float) -> TokenLoss:
     Raises:
         ConfigError: a tokenizer that spells numbers otherwise.
     """
-    first, last = tokenizer.convert_tokens_to_ids(["000", "999"])
-    if first is None or last is None or last - first != 999:
-        raise ConfigError(
-            "number_spread is set, but this tokenizer has no single tokens 000 to 999 in a row."
-            " Leave number_spread out."
-        )
+    first = first_number_of(tokenizer, "number_spread")
 
     def loss(
         logits: Float[Tensor, "n v"], labels: Int[Tensor, " n"], periods: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        is_number = (labels >= first) & (labels <= last)
+        is_number = (labels >= first) & (labels < first + 1000)
         spreads = torch.where(is_number, float(spread), 0.0)
         modulus = torch.where(periods == 360, 360, 1000)
         return answer_loss(logits, labels, spreads, modulus, first_number=first)

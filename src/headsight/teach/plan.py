@@ -119,6 +119,8 @@ class TuneStage:
     """Peak learning rate."""
     number_spread: int | float = 0
     """Deviation of soft targets of numbers in steps; 0 = plain cross entropy."""
+    number_hints: bool = False
+    """The last number of a box in the question has to say the answer's first number too."""
     gradient_checkpointing: bool = False
     """Compute activations twice rather than keep them."""
     loop: Mapping[str, Any] = field(default_factory=dict)

@@ -29,6 +29,7 @@ from headsight.models.checkpoints import local_checkpoint
 from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.teach.check import check_plan, refuse_faults
 from headsight.teach.features import FeatureStore, picture_hash
+from headsight.teach.hints import Hint
 from headsight.teach.job import TuneJob
 from headsight.teach.keypoint_rounds import KeypointData
 from headsight.teach.lineage import Lineage, manifest
@@ -151,6 +152,7 @@ class _Run:
             token_loss=soft_number_loss(_tokenizer(vlm), stage.number_spread)
             if stage.number_spread
             else None,
+            hint=Hint(_tokenizer(vlm)) if stage.number_hints else None,
             held_out=[s for one in self._probes for s in one.samples[:_HELD_OUT]],
             rank_of=(state.process_index, state.num_processes),
         )
