@@ -64,9 +64,7 @@ def main() -> int:
         ]
 
     def rounds(window: int) -> list[Reply]:
-        [said] = converse(
-            vlm, [picture()], questions, form=form, window=window, constrain=True
-        )
+        [said] = converse(vlm, [picture()], questions, form=form, window=window, constrain=True)
         return [one.reply for one in said]
 
     same = [a.text for a in separate()] == [b.text for b in rounds(0)]
