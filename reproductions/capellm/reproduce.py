@@ -29,8 +29,8 @@ from tables import write_tables
 
 from headsight.data.keypoint_files import read_keypoints
 from headsight.files import write_atomic
-from headsight.language.schema_library import read_schemas
 from headsight.models.base import load_vlm
+from headsight.teach.keypoint_rounds import schemas_for
 from headsight.train.checkpoint import load_average_
 
 HERE = Path(__file__).parent
@@ -164,7 +164,7 @@ def ask_all(job: dict[str, Any]) -> None:
         row = rows.setdefault(f"{job['name']} {mode} {window}", {})
         for name, path in job["tested"].items():
             instances = read_keypoints(path).instances[: job["limit"]]
-            schemas = list(read_schemas(Path(path) / "schemas.json").values())
+            schemas = schemas_for(path)
             row[name] = ask_model(vlm, instances, schemas, mode=mode, window=window)
     write_atomic(Path(job["path"]), json.dumps(rows, indent=1).encode() + b"\n")
 

@@ -250,3 +250,58 @@ def test_a_model_is_asked_once_about_what_has_a_picture(tmp_path: Path) -> None:
     assert result["figures"]["all"]["pck@0.2"] == 0.5
     assert result["figures"]["answers"]["failures"] == {"refusal": 2}
     assert result["coverage"].startswith("scored on 2 of 3")
+
+
+EYES = {
+    "schema": "headsight.keypoints/1",
+    "name": "eyes-2",
+    "categories": ["person"],
+    "keypoints": [
+        {"name": "left_eye", "description": "The eye left of the right_eye."},
+        {"name": "right_eye", "description": "The eye right of the left_eye."},
+    ],
+}
+
+
+def test_a_model_is_asked_and_goes_on_where_it_stopped(
+    run: Callable, vlm: Any, tmp_path: Path
+) -> None:
+    gt, schema, out = labels(tmp_path), tmp_path / "eyes.json", tmp_path / "r.json"
+    schema.write_text(json.dumps(EYES))
+    asked: list[str] = []
+
+    def script(picture: Any, prompt: str) -> str:
+        asked.append(prompt)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return "[0.200,0.305]" if "left_eye of" in prompt else "I cannot tell"
+
+    vlm.script = script
+    words = ("eval", "keypoints", "--gt", gt, "--model", "nano", "--schema", schema,
+             "--output", out)  # fmt: skip
+    assert run(*words).code == 130
+    assert not out.exists()
+    ran = run(*words, "--json")
+    assert ran.code == 0
+    assert len(asked) == 3 + 4  # what was answered is not asked again
+    figures = json.loads(ran.out)["figures"]
+    assert figures["all"]["pck@0.05"] == 0.5  # the square reaches from 20 and 9.5 on
+    assert figures["all"]["missed"] == 3
+    assert figures["answers"]["failures"] == {"refusal": 3}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "either --pred"),
+        (("--model", "x", "--pred", "p.json"), "either --pred"),
+        (("--pred", "p.json", "--mode", "cumulative"), "Leave them out"),
+        (("--model", "x"), "'person-17' has 17 keypoints, but 'person' is labelled with 2"),
+    ],
+)
+def test_who_tells_the_points_has_to_be_clear(
+    run: Callable, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    ran = run("eval", "keypoints", "--gt", labels(tmp_path), *words)
+    assert ran.code in (2, 3)
+    assert told in " ".join(ran.err.split())

@@ -13,6 +13,7 @@ from headsight.language.schema import KeypointSchema
 from headsight.language.schema_library import (
     mp100_schema,
     read_schema,
+    read_schemas,
     schema,
     schema_json,
     schemas,
@@ -279,3 +280,18 @@ def test_the_page_names_every_schema_but_the_garments() -> None:
     unnamed = {name for name in schemas() if f"`{name}`" not in page}
     assert all(schema(name).source.startswith("DeepFashion2") for name in unnamed)
     assert len([s for s in schemas().values() if s.source.startswith("DeepFashion2")]) == 13
+
+
+def test_schemas_beside_rendered_objects(tmp_path: Path) -> None:
+    path = tmp_path / "schemas.json"
+    written = {"categories": {"wolf": "animal-17", "lynx": "animal-17"},
+               "schemas": [schema("animal-17").to_dict()]}  # fmt: skip
+    path.write_text(json.dumps(written))
+    [found] = read_schemas(path)
+    assert found.categories == ("wolf", "lynx")
+    assert found.names == schema("animal-17").names
+    path.write_text("[]")
+    with pytest.raises(AnnotationError, match=r"schemas\.json holds no schemas"):
+        read_schemas(path)
+    with pytest.raises(AnnotationError, match="cannot be read"):
+        read_schemas(tmp_path / "none.json")

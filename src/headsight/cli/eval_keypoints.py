@@ -7,7 +7,7 @@ __all__ = ["Evaluated", "evaluate_keypoints", "keypoints"]
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,12 +35,31 @@ def keypoints(
         ),
     ],
     pred: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--pred",
             help="Predictions: COCO results, or headsight.keypoint-predictions/1 (by instance).",
         ),
-    ],
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Ask this model: a folder or hub id. In place of --pred."),
+    ] = None,
+    schema: Annotated[
+        list[str] | None,
+        typer.Option("--schema", help="Of the categories, by name or file; else found by name."),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", help="independent or cumulative; by default as the model learned."),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first so many objects.")
+    ] = None,
+    device: options.Device = "auto",
     metric: Annotated[
         str, typer.Option("--metric", help="pck, oks or pck,oks (mean OKS and COCO's AP).")
     ] = "pck",
@@ -83,7 +102,9 @@ def keypoints(
       headsight eval keypoints --gt person_keypoints_val2017.json --pred r.json --metric pck,oks
       headsight eval keypoints --gt mp100/annotations/mp100_split1_test.json --pred p.json
       headsight eval keypoints --gt mp100_split1_test.json --pred p.json --protocol all,episodes
+      headsight eval keypoints --gt objects-unseen/ --model ./my-model --output result.json
     """
+    from headsight.cli.keypoint_answers import ask_model
     from headsight.cli.written import tell_written
     from headsight.data.keypoint_files import read_keypoints
     from headsight.data.keypoint_results import read_predictions
@@ -92,9 +113,17 @@ def keypoints(
 
     if output is not None and output.exists() and not overwrite:
         raise InputError(f"{output} exists. Choose another --output, or give --overwrite.")
+    if (pred is None) == (model is None):
+        raise InputError("Give either --pred, a file of predictions, or --model, who is asked.")
+    asking = {"schema": schema, "mode": mode, "window": window}
+    if pred is not None and any(value is not None for value in asking.values()):
+        raise InputError(
+            "--schema, --mode and --window say how a --model is asked. Leave them out."
+        )
     settings = {
-        "gt": gt, "pred": str(pred), "metric": metric, "protocol": protocol, "shots": shots,
-        "episodes": episodes, "queries": queries, "sigma": sigma, "compat": compat, "seed": seed,
+        "gt": gt, "pred": pred and str(pred), "model": model, **asking, "limit": limit,
+        "metric": metric, "protocol": protocol, "shots": shots, "episodes": episodes,
+        "queries": queries, "sigma": sigma, "compat": compat, "seed": seed,
     }  # fmt: skip
     rules = Evaluated(
         metrics=_chosen(metric, METRICS, "--metric"),
@@ -107,8 +136,20 @@ def keypoints(
         seed=seed,
     )
     truth = read_keypoints(gt, images=images)
-    predictions, problems = read_predictions(pred, truth)
+    if limit is not None:
+        truth = replace(truth, instances=truth.instances[:limit])
+    failures: list[dict[str, Any]] = []
+    if pred is not None:
+        predictions, problems = read_predictions(pred, truth)
+    else:
+        assert model is not None
+        problems = []
+        predictions, failures = ask_model(
+            truth, model, gt, asking, device=device, output=output, settings=settings,
+            overwrite=overwrite, quiet=quiet,
+        )  # fmt: skip
     result = evaluate_keypoints(truth, predictions, rules, settings=settings, problems=problems)
+    result["failures"] += failures
     text = json.dumps(result, indent=1)
     if output is not None:
         write_atomic(output, text.encode() + b"\n")

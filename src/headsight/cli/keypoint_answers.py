@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["Predict", "ask_keypoints"]
+__all__ = ["Predict", "ask_keypoints", "ask_model"]
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,3 +62,71 @@ def ask_keypoints(
         progress=progress,
         what="objects",
     )
+
+
+def ask_model(
+    truth: KeypointSet,
+    model: str,
+    labels: str,
+    asking: Mapping[str, Any],
+    *,
+    device: str,
+    output: Path | None,
+    settings: Mapping[str, Any],
+    overwrite: bool,
+    quiet: bool,
+) -> tuple[list[KeypointPrediction], list[dict[str, Any]]]:
+    """What a model says of every instance, and what could not be asked.
+
+    With an output the answers are kept in a journal beside it, so that a second call goes on.
+
+    Args:
+        truth: what is asked about.
+        model: folder or hub id.
+        labels: where `truth` is from; its schemas may lie there.
+        asking: `schema` (names or files), `mode` and `window`; None as the model learned.
+        device: where it runs.
+        output: of the whole command.
+        settings: of the whole command; another run's journal is refused.
+        overwrite: begin anew.
+        quiet: no progress bar.
+
+    Raises:
+        HeadsightError: a category without schema, or a model that cannot be loaded or so asked.
+    """
+    from headsight.cli.journalled import open_journal
+    from headsight.cli.probes import progress_on_stderr
+    from headsight.grounder import load
+    from headsight.picture import open_picture
+    from headsight.tasks.keypoints import asking_of, find_keypoints
+    from headsight.teach.keypoint_rounds import schema_of, schemas_for
+
+    known = schemas_for(labels, asking["schema"] or ())
+    schemas = {i.id: schema_of(i, known) for i in truth.instances}  # before anything is loaded
+    fingerprint = hashlib.sha256("\n".join(schemas).encode()).hexdigest()[:16]
+    opened = (
+        nullcontext()
+        if output is None
+        else closing(
+            open_journal(output, {**settings, "objects": fingerprint}, overwrite=overwrite)
+        )
+    )
+    with opened as journal:
+        vlm = load(model, device=device).vlm
+        way = asking_of(vlm, mode=asking["mode"], window=asking["window"])
+
+        def predict(instance: KeypointInstance) -> Any:
+            box = np.asarray(instance.box, np.float64)[None]
+            found = find_keypoints(
+                vlm,
+                open_picture(instance.image),
+                box,
+                schemas[instance.id],
+                category=instance.category.replace("_", " "),
+                asking=way,
+            )
+            return found.points[0], found.scores[0], found.failures[0]
+
+        with progress_on_stderr(quiet) as progress:
+            outcome = ask_keypoints(truth, predict, journal=journal, progress=progress)
+    return outcome.judged, outcome.failures

@@ -6,11 +6,12 @@ The descriptions are our own. The order of points is that of the data sets which
 
 from __future__ import annotations
 
-__all__ = ["mp100_schema", "read_schema", "schema", "schema_json", "schemas"]
+__all__ = ["mp100_schema", "read_schema", "read_schemas", "schema", "schema_json", "schemas"]
 
 import difflib
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -100,6 +101,28 @@ def read_schema(path: Path) -> KeypointSchema:
         return KeypointSchema.from_dict(values)
     except AnnotationError as error:
         raise AnnotationError(f"{path}: {error}") from error
+
+
+def read_schemas(path: Path) -> list[KeypointSchema]:
+    """The schemas in the `schemas.json` of rendered objects, each with its categories there.
+
+    Raises:
+        AnnotationError: no such file, or another form; the message names the file.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        kinds: dict[str, list[str]] = {}
+        for category, name in values["categories"].items():
+            kinds.setdefault(name, []).append(category)
+        found = [KeypointSchema.from_dict(one) for one in values["schemas"]]
+        return [replace(one, categories=tuple(kinds[one.name])) for one in found]
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AnnotationError(
+            f"{path} holds no schemas: {type(error).__name__} {error}. Expected the schemas.json"
+            " that `headsight scenes --objects` writes."
+        ) from error
 
 
 def schema_json(schema: KeypointSchema) -> str:

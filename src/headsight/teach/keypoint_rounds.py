@@ -6,7 +6,7 @@ was scaled and turned, are not asked. Crops are never mirrored: left and right w
 
 from __future__ import annotations
 
-__all__ = ["KeypointData", "KeypointRounds", "schema_of"]
+__all__ = ["KeypointData", "KeypointRounds", "schema_of", "schemas_for"]
 
 import difflib
 import io
@@ -44,7 +44,7 @@ class KeypointData:
     path: Path
     """COCO keypoint file, folder with one, or the name of a sample; see `read_keypoints`."""
     schemas: tuple[str, ...] = ()
-    """Names or files; by default the shipped schema of each category."""
+    """Names or files; by default those beside the labels (`schemas.json`), then the shipped."""
     images: Path | None = None
     """Folder of the pictures, if not near the labels."""
     rounds: str = "dynamic"
@@ -129,7 +129,7 @@ class KeypointData:
                 f"{self.path}: none of {len(found)} objects has its picture."
                 " Give the folder of the pictures: `images`."
             )
-        return KeypointRounds(there, _schemas(self.schemas, there), self)
+        return KeypointRounds(there, schemas_for(self.path, self.schemas), self)
 
     def kept(self) -> dict[str, Any]:
         """What must be known to ask a model that was taught with this."""
@@ -293,12 +293,24 @@ def schema_of(one: KeypointInstance, schemas: Sequence[KeypointSchema]) -> Keypo
     )
 
 
-def _schemas(given: Sequence[str], instances: Sequence[KeypointInstance]) -> list[KeypointSchema]:
-    from headsight.language.schema_library import schema, schemas
+def schemas_for(path: Path | str, given: Sequence[str] = ()) -> list[KeypointSchema]:
+    """The schemas of labels: as given, else those beside them, and then the shipped ones.
+
+    Args:
+        path: a keypoint file, or a folder with one.
+        given: names or files.
+
+    Raises:
+        InputError: no schema has a given name.
+        AnnotationError: a file that holds no schema.
+    """
+    from headsight.language.schema_library import read_schemas, schema, schemas
 
     if given:
         return [schema(name) for name in given]
-    return list(schemas().values())
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    beside = folder / "schemas.json"
+    return [*(read_schemas(beside) if beside.is_file() else ()), *schemas().values()]
 
 
 def _askable(one: KeypointInstance, cut: Cut) -> list[int]:
