@@ -35,7 +35,7 @@ PLAIN_ROWS = ("r0", "r10", "r25", "arithmetic", "cosine")
 class Steps:
     """Length of the stages."""
 
-    weak: int = 700
+    weak: int = 500
     pose: int = 500
     continual: int = 200
     batch: int = 32
