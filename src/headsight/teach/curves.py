@@ -18,15 +18,15 @@ class Curve:
 
     name: str
     points: tuple[tuple[float, float], ...]
-    """Step and value."""
+    """Step (or what else runs to the right) and value."""
 
 
-def draw_curves(curves: Sequence[Curve]) -> str:
+def draw_curves(curves: Sequence[Curve], *, x_name: str = "step") -> str:
     """All curves on one pair of axes from zero; an empty text of none."""
     points = [point for curve in curves for point in curve.points]
     if not points:
         return ""
-    last = max(1.0, *(x for x, _ in points))
+    last = max(x for x, _ in points) or 1.0
     top = max(1e-9, *(y for _, y in points)) * 1.05
     inner = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
@@ -41,7 +41,7 @@ def draw_curves(curves: Sequence[Curve]) -> str:
         f'<path d="M{left} {_TOP}V{base}H{right}" fill="none" stroke="#999"/>',
         f'<text x="{left - 6}" y="{_TOP + 5}" text-anchor="end">{top:.3g}</text>',
         f'<text x="{left - 6}" y="{base}" text-anchor="end">0</text>',
-        f'<text x="{right}" y="{base + 18}" text-anchor="end">step {last:.0f}</text>',
+        f'<text x="{right}" y="{base + 18}" text-anchor="end">{x_name} {last:g}</text>',
     ]
     for number, curve in enumerate(curves):
         color = _COLORS[number % len(_COLORS)]
