@@ -103,6 +103,6 @@ def guide_loss(
 
 
 def _boxes(question: Question) -> NDArray[np.float64]:
-    """(n, 4) the boxes of the answer, or the one a pose question asks about, in thousandths."""
-    text = question.prompt if question.kind == "pose" else question.answer
+    """(n, 4) the boxes of the answer, or the one that the question is about, in thousandths."""
+    text = question.answer if question.kind == "boxes" else question.prompt
     return np.array(_BOX.findall(text), np.float64).reshape(-1, 4)

@@ -87,7 +87,8 @@ def pack(
                 if place in hints:
                     is_said, following = True, opening
                 is_number = 0 <= following - first_number < 1000
-                is_start = place in hints or place == len(asked)
+                is_word = question.kind == "text"
+                is_start = place in hints or place == len(asked) - is_word
                 if place > len(asked) and token == separator:
                     is_start, begun = True, begun + 1
                 row.append(
@@ -99,7 +100,7 @@ def pack(
                         spread if is_said and is_number else 0.0,
                         modulus,
                         question.weight,
-                        begun if is_number and is_start else -1,
+                        begun if is_start and (is_number or is_word) else -1,
                     )
                 )
         rows.append(row)
