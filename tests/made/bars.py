@@ -15,10 +15,9 @@ from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.model import GroundingVLM
 from headsight.models.grounding.processor import GroundingProcessor
 from headsight.models.grounding.tokenizer import IMAGE, build_tokenizer
-from headsight.teach.job import TuneJob
 from headsight.teach.keypoint_rounds import KeypointData
-from headsight.teach.mixture import Mixture
-from headsight.teach.rehearsal import Rehearsal
+from headsight.teach.loss import AnswerModel
+from headsight.teach.tokens import collate, encode_sample
 
 SIDE = 32
 SCHEMA = KeypointSchema(
@@ -127,18 +126,18 @@ def taught_vlm(folder: Path, *, steps: int = 300) -> tuple[GroundingAdapter, Key
         turn_share=0.0, k=3, with_reference=False, question="{keypoint}", digits=1, roles=("", "", ""),
     )  # fmt: skip
     vlm.model.config.headsight_keypoints = data.kept()
-    vlm.model.train()
-    job = TuneJob(
-        vlm, vlm.model, Mixture([data.read()], [], Rehearsal(), seed=0),
-        batch_size=16, lr=4e-3, seed=0,
-    )  # fmt: skip
-    optimizer = torch.optim.AdamW(job.parameter_groups(), betas=(0.9, 0.95), weight_decay=0.0)
+    source, rng = data.read(), np.random.default_rng(0)
+    passes = ((i, epoch) for epoch in range(2) for i in range(len(source)))
+    rows = [encode_sample(vlm, source.draw_again(i, rng, epoch=epoch)) for i, epoch in passes]
+    model = AnswerModel(vlm.model.train())
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 4e-3 * min(1.0, step / 20) * (1 - step / (steps + 10))
-        for part in job.batch(step):
-            job.loss(part, job.module)[0].backward()
-        torch.nn.utils.clip_grad_norm_(job.module.parameters(), 1.0)
+        chosen = [rows[i] for i in rng.integers(0, len(rows), 16)]
+        for batch in collate(chosen, pad_id=0):
+            model(batch).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
     vlm.model.eval()

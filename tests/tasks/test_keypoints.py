@@ -142,8 +142,10 @@ def test_taught_points_are_found(taught: tuple[Any, Path]) -> None:
     raw = tiny_vlm()
     raw.model.config.headsight_keypoints = vlm.model.config.headsight_keypoints
     assert _found(raw, held)[1] == 0
-    for mode in ("independent", "cumulative"):
-        assert _found(vlm, held, mode=mode)[1] > 0.4
+    truth = np.stack([one.points for one in read_keypoints(held).instances])
+    blind = np.linalg.norm(truth - truth.mean(0), axis=-1) / (SIDE - 1) < 0.2
+    assert _found(vlm, held, mode="independent")[1] > blind.mean() + 0.1
+    assert _found(vlm, held, mode="cumulative")[1] > blind.mean()
 
 
 def test_answers_do_not_depend_on_how_they_are_had(taught: tuple[Any, Path]) -> None:
@@ -213,7 +215,7 @@ def test_distributions(taught: tuple[Any, Path]) -> None:
     )
     steps = np.arange(10) / 10
     np.testing.assert_allclose(mean, (found.densities[0] * steps).sum(-1), atol=1e-5)
-    below = (found.densities[0] * (steps < median[..., None])).sum(-1)
+    below = (found.densities[0] * (steps < median[..., None] - 1e-9)).sum(-1)
     up_to = (found.densities[0] * (steps <= median[..., None] + 1e-9)).sum(-1)
     assert (below < 0.5).all()
     assert (up_to >= 0.5 - 1e-9).all()

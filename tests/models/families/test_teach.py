@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from headsight.errors import InputError
+from headsight.models.conversation import glue_of
 from headsight.models.transformers_vlm import TransformersVLM
 from headsight.picture import Picture
 from headsight.teach.answering import answer_samples
@@ -65,6 +66,26 @@ def test_it_can_be_taught(tiny: Tiny, case: str, samples: list[Sample]) -> None:
     assert losses[-1] < losses[0]
     replies = answer_samples(vlm, samples, max_new_tokens=3)
     assert [reply.prompt for reply in replies] == [s.question for s in samples]
+
+
+def test_it_can_be_taught_in_rounds(tiny: Tiny, case: str, samples: list[Sample]) -> None:
+    vlm = TransformersVLM(tiny.model, tiny.processor, name=case)
+    if tiny.model.config.is_encoder_decoder:
+        return
+    later = (("Where is the ear?", "[0.001,0.999]"), ("Where is the nose?", "[0.500,0.250]"))
+    first = Sample(samples[0].picture, "Where is the eye?", "[0.123,0.456]", "point", later=later)
+    row = encode_sample(vlm, first)
+    tokenizer, glue = vlm.processor.tokenizer, glue_of(vlm)
+    said = tokenizer.decode(row.answer[row.answer >= 0]).replace(" ", "")
+    assert said == "".join(a + glue.end for a in ("[0.123,0.456]", *(a for _, a in later)))
+    plain = encode_sample(vlm, Sample(first.picture, first.question, first.answer, "point"))
+    asked = plain.inputs["input_ids"].shape[1] - len(plain.answer)
+    begun = row.inputs["input_ids"].shape[1] - len(row.answer)
+    assert abs(asked - begun) <= 1  # a blank before the answer may belong to the question
+    with torch.no_grad():
+        [batch] = collate([row], pad_id=0)
+        loss = AnswerModel(tiny.model)(batch)
+    assert torch.isfinite(loss)
 
 
 def test_checkpointed_layers_have_the_same_gradients(
