@@ -1,11 +1,12 @@
 """M0 of the reproduction: a small grounding VLM that finds heads and knows nothing of their pose.
 
-Its encoder is nano's, frozen: its tokens hold the box of every head, the colours of clothes and, as
-the encoder was trained on poses too, how the head is turned. The decoder starts from nothing and
-learns head boxes, hard hats, and to tell the colour of the clothes at a box (CogVLM can describe
-what is in a box too), first from imagined readings, then from pictures. It never sees a pose
-question and never says an angle. Two of its attention heads are shown where the head lies that a
-box in a question means: without that a decoder this small answers as if there were one head.
+Its encoder is nano's, frozen, whose tokens are kept from telling the pose that the encoder reads
+(`tells_pose=False`): of how a head is turned there are only features, as in a CLIP encoder. The
+decoder starts from nothing and learns head boxes, hard hats, and two things that CogVLM can do as
+well: to describe what is in a box (the colour of the clothes) and to find a part of it (the nose,
+the chin); first from imagined readings, then from pictures. Two of its attention heads are shown
+where the head lies that a box in a question means: without that a decoder this small answers as if
+there were one head. It never sees a pose question.
 
     python reproductions/hpe-cogvlm/base.py --scenes runs/hpe/scenes --out runs/hpe/base
 """
@@ -13,6 +14,7 @@ box in a question means: without that a decoder this small answers as if there w
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +42,16 @@ from headsight.train.seeding import seed_numbers_
 BOXES = CodecSpec("boxes")
 STAGES = {
     "imagined": (900, LanguageOptions(imagined=1.0, ramp_steps=150, poses=0, refers=0)),
-    "pictures": (500, LanguageOptions(imagined=0.3, poses=0, refers=0, guided_heads=(0, 1))),
+    "pictures": (900, LanguageOptions(imagined=0.1, poses=0, refers=0, guided_heads=(0, 1))),
 }
 BATCH, RATE = 16, 2e-3
 COLOUR = "What color are the clothes of the person in the box {box}?"
-MOST_COLOURS = 4
+PART = "Where is the {part} of the head in the box {box}? answer in [[x0,y0,x1,y1]] format."
+PARTS = {"nose": 8, "chin": 15}
+"""Landmarks of `headsight scenes` in the middle of the face, which a mirrored picture keeps."""
+PART_SIDE = 0.25
+"""Of a part's box, in sides of the head's."""
+MOST_HEADS = 4
 
 
 def main() -> None:
@@ -88,7 +95,7 @@ def make_base(
             steps=count, warmup_steps=50, bf16=True, save_every=100, log_every=25,
             validate_every=count, average_decay=0.99,
         )  # fmt: skip
-        mark = fingerprint(name, count, BATCH, RATE)
+        mark = fingerprint(name, count, BATCH, RATE, repr(options))
         checkpoint = run_stage(job, loop, work / name, fingerprint=mark)
         load_average_(model, checkpoint)
     part = out.with_name(out.name + ".part")
@@ -99,29 +106,69 @@ def make_base(
 
 
 class BaseJob(LanguageJob):
-    """Asks for colours at boxes besides."""
+    """Asks for colours and parts at boxes besides."""
 
     def __init__(self, *arguments, **settings) -> None:
         super().__init__(*arguments, **settings)
         for color in COLORS:
             self._is_sayable[self._tokenizer.encode(f" {color}", add_special_tokens=False)] = True
 
+    def batch(self, step):
+        """As ever, with the places of parts among what is known of a head."""
+        batch = super().batch(step)
+        if not isinstance(batch, list):
+            return batch
+        return [(_with_parts(canvas), is_complete) for canvas, is_complete in batch]
+
     def _ask(self, subjects, rng, *, is_complete):
         asked = super()._ask(subjects, rng, is_complete=is_complete)
-        known = [s for s in subjects if s.attributes.get("clothes_color") in COLORS]
-        for index in rng.permutation(len(known))[:MOST_COLOURS]:
-            box = known[index].box
-            side = np.tile(box[2:] - box[:2], 2)
-            shown = (box + rng.uniform(-0.05, 0.05, 4) * side).clip(0, 1)
-            prompt = COLOUR.replace("{box}", encode(shown[None], BOXES, image_wh=(1, 1)))
-            answer = f" {known[index].attributes['clothes_color']}"
-            asked.append(Question(prompt, answer, "text"))
+        for index in rng.permutation(len(subjects))[:MOST_HEADS]:
+            asked += _details(subjects[index], rng)
         return asked
+
+
+def _with_parts(canvas):
+    """`part` of a head: the box in [0, 1] of the picture, or None where the part is not seen."""
+    if canvas.landmarks is None:
+        return canvas
+    wh = np.array(canvas.content_wh_rel) * canvas.pixels.shape[0]
+    attributes = []
+    for known, box, points in zip(canvas.attributes, canvas.boxes, canvas.landmarks, strict=True):
+        half = (box[2:] - box[:2]) * PART_SIDE / 2
+        parts = {}
+        for name, index in PARTS.items():
+            x, y, visibility = points[index]
+            place = np.array([x, y])
+            corners = (np.concatenate([place - half, place + half]) / np.tile(wh, 2)).clip(0, 1)
+            is_seen = visibility == 2 and (corners[2:] > corners[:2]).all()
+            parts[name] = corners if is_seen else None
+        attributes.append({**known, **parts})
+    return dataclasses.replace(canvas, attributes=tuple(attributes))
+
+
+def _details(subject, rng):
+    """Questions about a head and its person, at its box."""
+    box, known = subject.box, subject.attributes
+    side = np.tile(box[2:] - box[:2], 2)
+    shown = encode(
+        (box + rng.uniform(-0.05, 0.05, 4) * side).clip(0, 1)[None], BOXES, image_wh=(1, 1)
+    )
+    asked = []
+    if known.get("clothes_color") in COLORS:
+        asked.append(Question(COLOUR.replace("{box}", shown), f" {known['clothes_color']}", "text"))
+    for part in PARTS:
+        if part in known:
+            prompt = PART.replace("{box}", shown).replace("{part}", part)
+            found = [] if known[part] is None else [known[part]]
+            answer = encode(np.reshape(found, (-1, 4)), BOXES, image_wh=(1, 1))
+            asked.append(Question(prompt, answer, "boxes"))
+    return asked
 
 
 def blank_model(tokenizer, *, experts: bool = True) -> GroundingVLM:
     """Nano's encoder under a decoder of random weights."""
     values = read_json(NANO / "config.json")
+    values["vision_config"] = {**values["vision_config"], "tells_pose": False}
     if not experts:
         values["expert_layers"] = []
     config = GroundingVLMConfig.from_dict(values)

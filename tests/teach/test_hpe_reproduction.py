@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageDraw
@@ -17,6 +18,8 @@ from headsight.models.base import load_vlm
 from headsight.teach.plan import read_plan
 from headsight.teach.samples import read_source
 from headsight.teach.stages import run_plan
+from headsight.train.labels import read_labels
+from headsight.train.pictures import Augmentation, augment
 
 FOLDER = Path(__file__).parents[2] / "reproductions" / "hpe-cogvlm"
 
@@ -55,6 +58,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "image_id": number,
                     "bbox": [x, y, side, side],
                     "head_pose": pose,
+                    "keypoints": [x + side / 2, y + side / 2, 2.0 - place] * 22,
                     "attributes": {"clothes_color": "red", "hard_hat": False},
                 }
             )
@@ -111,6 +115,19 @@ def test_the_base_learns_without_poses_and_keeps_its_shape(
     made = scripts.base.make_base([scenes], tmp_path / "base", steps=1, experts=False)
     vlm = load_vlm(str(made))
     assert vlm.model.config.expert_layers == []
+    assert not vlm.model.config.vision_config["tells_pose"]
+
+
+def test_parts_stand_where_the_landmarks_are(scripts: Any, scenes: Path) -> None:
+    config = Augmentation(image_size=128, plain_share=1.0)
+    canvas = augment(read_labels(scenes)[4], config, np.random.default_rng(0))
+    seen, hidden = scripts.base._with_parts(canvas).attributes
+    box = canvas.boxes[0] / (np.tile(canvas.content_wh_rel, 2) * 128)
+    middle, side = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+    assert seen["nose"] == pytest.approx(
+        np.concatenate([middle - side / 8, middle + side / 8]), abs=1e-6
+    )
+    assert hidden["nose"] is None
 
 
 def test_broken_questions_are_about_the_right_heads(

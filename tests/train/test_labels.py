@@ -37,6 +37,7 @@ def test_a_folder_of_scenes(tmp_path: Path) -> None:
         "bbox": [1, 2, 4, 5],
         "head_pose": {"yaw_deg": 10.0, "pitch_deg": -5.0, "roll_deg": 2.0},
         "attributes": {"hard_hat": True, "hat": "hard_hat", "glasses": "none"},
+        "keypoints": [2.0, 3.0, 2.0, 4.0, 5.0, 1.0],
     }
     hidden = {**head, "ignore": 1, "bbox": [0, 0, 2, 2]}
     document = {
@@ -49,6 +50,8 @@ def test_a_folder_of_scenes(tmp_path: Path) -> None:
     assert matrix_to_ypr(first.rotations)[0][0] == pytest.approx([10, -5, 2], abs=1e-3)
     assert first.attributes[0]["hard_hat"] is True
     assert first.ignore.tolist() == [[0, 0, 2, 2]]
+    assert first.landmarks.tolist() == [[[2, 3, 2], [4, 5, 1]]]
+    assert second.landmarks is None
     assert len(second.boxes) == 0
     assert np.isfinite(second.boxes).all()
     assert len(read_labels(tmp_path / "annotations.json", limit=1)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -43,6 +44,20 @@ def test_a_plain_view_fits_the_picture_into_the_top_left() -> None:
         assert (x1, x2) == pytest.approx((180, 240) if is_flipped else (60, 120), abs=0.01)
         yaw = matrix_to_ypr(canvas.rotations[0])[0][0]
         assert yaw == pytest.approx(-20 if is_flipped else 20, abs=1e-3)
+
+
+def test_landmarks_follow_the_box() -> None:
+    """A point in the middle of the box stays there under every view."""
+    picture = dataclasses.replace(
+        _picture((110, 70, 190, 130), (0, 0, 0)),
+        landmarks=np.array([[[150, 100, 2], [110, 70, 1]]], np.float32),
+    )
+    config = Augmentation(plain_share=0.0, turn_share=1.0, zoom_range=(0.5, 1.0))
+    for seed in range(20):
+        canvas = augment(picture, config, np.random.default_rng(seed))
+        middles = (canvas.boxes[:, :2] + canvas.boxes[:, 2:]) / 2
+        assert canvas.landmarks[:, 0, :2] == pytest.approx(middles, abs=0.01)
+        assert canvas.landmarks[..., 2].tolist() == [[2, 1]] * len(middles)
 
 
 def test_the_box_follows_the_pixels() -> None:

@@ -103,6 +103,6 @@ def guide_loss(
 
 
 def _boxes(question: Question) -> NDArray[np.float64]:
-    """(n, 4) the boxes of the answer, or the one that the question is about, in thousandths."""
-    text = question.answer if question.kind == "boxes" else question.prompt
-    return np.array(_BOX.findall(text), np.float64).reshape(-1, 4)
+    """(n, 4) the box that the question is about, else those of the answer, in thousandths."""
+    found = _BOX.findall(question.prompt) or _BOX.findall(question.answer)
+    return np.array(found, np.float64).reshape(-1, 4)

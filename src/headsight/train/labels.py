@@ -36,6 +36,8 @@ class LabelledPicture:
     attributes: tuple[dict[str, Any], ...]
     ignore: NDArray[np.float32]
     """(M, 4) xyxy px: places where nothing may be learned."""
+    landmarks: NDArray[np.float32] | None = None
+    """(N, P, 3) x, y px and visibility 0, 1 or 2; None where they are not labelled."""
 
 
 def read_labels(path: Path, *, limit: int | None = None) -> list[LabelledPicture]:
@@ -93,7 +95,10 @@ def _record(image: dict[str, Any], annotations: list[dict[str, Any]]) -> dict[st
             continue
         pose = annotation["head_pose"]
         ypr = [pose["yaw_deg"], pose["pitch_deg"], pose["roll_deg"]]
-        record["heads"].append({"box": box, "ypr_deg": ypr, **annotation["attributes"]})
+        head = {"box": box, "ypr_deg": ypr, **annotation["attributes"]}
+        if "keypoints" in annotation:
+            head["landmarks"] = np.reshape(annotation["keypoints"], (-1, 3))
+        record["heads"].append(head)
     return record
 
 
@@ -107,6 +112,9 @@ def _labelled(record: dict[str, Any], folder: Path) -> LabelledPicture:
         pose_weights=np.array([h.get("pose_weight", 1.0) for h in heads], np.float32),
         attributes=tuple(traits(h) for h in heads),
         ignore=np.array(record.get("ignore", []), np.float32).reshape(-1, 4),
+        landmarks=np.array([h["landmarks"] for h in heads], np.float32)
+        if heads and all("landmarks" in h for h in heads)
+        else None,
     )
 
 

@@ -32,6 +32,8 @@ class Canvas:
     ignore: NDArray[np.float32]
     content_wh_rel: tuple[float, float]
     """Share of the square that the picture covers."""
+    landmarks: NDArray[np.float32] | None = None
+    """(N, P, 3) as in the labels, px of the square; a mirrored view keeps their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,9 @@ def augment(picture: LabelledPicture, config: Augmentation, rng: np.random.Gener
         attributes=tuple(a for a, g in zip(picture.attributes, good, strict=True) if g),
         ignore=np.concatenate([ignore, boxes[partly]]),
         content_wh_rel=(width / size, height / size),
+        landmarks=None
+        if picture.landmarks is None
+        else _carry_points(picture.landmarks[good], matrix),
     )
 
 
@@ -196,6 +201,14 @@ def _carry_boxes(
     area = (clipped[:, 2:] - clipped[:, :2]).prod(1)
     full = (moved[:, 2:] - moved[:, :2]).prod(1).clip(1e-6)
     return clipped.astype(np.float32), (area / full).astype(np.float32)
+
+
+def _carry_points(
+    points: NDArray[np.float32], matrix: NDArray[np.float64]
+) -> Float[np.ndarray, "n p 3"]:
+    """Points in the view, their visibility as it was."""
+    places = points[..., :2] @ matrix[:2, :2].T + matrix[:2, 2]
+    return np.concatenate([places, points[..., 2:]], -1).astype(np.float32)
 
 
 def recolor(view: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -78,6 +78,9 @@ class HeadGridConfig:
     """Centre probability in [0, 1] under which a cell's reading is not written into its token."""
     keep_tokens: int = 96
     """Cells handed on, those most likely to be a head's centre, in row order; 0 = all."""
+    tells_pose: bool = True
+    """False keeps the pose that is read out of the tokens: a decoder then has to find it in the
+    features."""
     attributes: Mapping[str, int] = field(default_factory=lambda: dict(ATTRIBUTES))
     """Name and number of logits of each attribute; 1 means yes/no."""
 
@@ -230,7 +233,7 @@ class HeadGrid(nn.Module):
         places = (boxes / content_wh_rel.float().repeat(1, 2)[:, None]).clamp(0, 0.999)
         ypr_deg, _ = matrix_to_ypr(sixd_to_matrix(sixd))
         angles = torch.remainder(torch.nan_to_num(ypr_deg), 360) / 1000
-        turned = fourier_features(angles)
+        turned = fourier_features(angles) * float(self.config.tells_pose)
         said = torch.cat(
             [
                 torch.cat([fourier_features(places), turned], -2).flatten(-2),
