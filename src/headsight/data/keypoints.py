@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["KeypointInstance", "KeypointPrediction", "KeypointSet"]
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,11 @@ class KeypointInstance:
     """Annotated, in square px (for OKS); 0 where there is none."""
     hidden: Bool[NDArray[np.bool_], " k"] | None = None
     """Labelled but covered; None where the labels do not tell."""
+
+    @property
+    def word(self) -> str:
+        """The category as it is spoken of in a question, without the marks of its file."""
+        return re.sub(r" \([^()]*\)$", "", self.category).replace("_", " ")
 
     @property
     def box_length(self) -> float:
