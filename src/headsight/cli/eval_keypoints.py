@@ -7,7 +7,7 @@ __all__ = ["Evaluated", "evaluate_keypoints", "keypoints"]
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +57,7 @@ def keypoints(
         int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many objects.")
+        int | None, typer.Option("--limit", min=1, help="Ask only about the first so many objects.")
     ] = None,
     device: options.Device = "auto",
     metric: Annotated[
@@ -116,9 +116,9 @@ def keypoints(
     if (pred is None) == (model is None):
         raise InputError("Give either --pred, a file of predictions, or --model, who is asked.")
     asking = {"schema": schema, "mode": mode, "window": window}
-    if pred is not None and any(value is not None for value in asking.values()):
+    if pred is not None and any(value is not None for value in (*asking.values(), limit)):
         raise InputError(
-            "--schema, --mode and --window say how a --model is asked. Leave them out."
+            "--schema, --mode, --window and --limit say what a --model is asked. Leave them out."
         )
     settings = {
         "gt": gt, "pred": pred and str(pred), "model": model, **asking, "limit": limit,
@@ -137,7 +137,7 @@ def keypoints(
     )
     truth = read_keypoints(gt, images=images)
     if limit is not None:
-        truth = replace(truth, instances=truth.instances[:limit])
+        truth = truth.first(limit)
     failures: list[dict[str, Any]] = []
     if pred is not None:
         predictions, problems = read_predictions(pred, truth)

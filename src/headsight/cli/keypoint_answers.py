@@ -97,7 +97,6 @@ def ask_model(
     from headsight.cli.journalled import open_journal
     from headsight.cli.probes import progress_on_stderr
     from headsight.grounder import load
-    from headsight.picture import open_picture
     from headsight.tasks.keypoints import asking_of, find_keypoints
     from headsight.teach.keypoint_rounds import category_schemas
 
@@ -119,7 +118,7 @@ def ask_model(
             box = np.asarray(instance.box, np.float64)[None]
             found = find_keypoints(
                 vlm,
-                open_picture(instance.image),
+                instance.open(),
                 box,
                 schemas[instance.category],
                 category=instance.word,

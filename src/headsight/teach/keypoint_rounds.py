@@ -29,7 +29,6 @@ from headsight.language.codec import encode
 from headsight.language.rounds import RoundFormat
 from headsight.language.schema import KeypointSchema
 from headsight.language.schema_library import read_schemas, schema, schemas, word_key
-from headsight.picture import open_picture
 from headsight.teach.rounds import dynamic_groups, fixed_groups
 from headsight.teach.sample import Sample
 
@@ -249,7 +248,7 @@ class KeypointRounds:
             for point in asked
         ]
         buffer = io.BytesIO()
-        image = cut_out(open_picture(one.image).image, cut, side=self._data.side)
+        image = cut_out(one.open().image, cut, side=self._data.side)
         image.save(buffer, "BMP")
         (question, answer), *later = rounds
         varies = rng is not None and (self._data.scale_spread > 0 or self._data.turn_share > 0)
