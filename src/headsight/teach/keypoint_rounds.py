@@ -24,7 +24,7 @@ from headsight.data.keypoint_files import read_keypoints
 from headsight.data.keypoints import KeypointInstance, KeypointSet
 from headsight.data.mp100 import is_mp100, schemas_of
 from headsight.errors import AnnotationError, ConfigError, InputError
-from headsight.geometry.keypoints import Crop, crop_of
+from headsight.geometry.keypoints import FRAMES, Crop, crop_in
 from headsight.language.codec import encode
 from headsight.language.rounds import RoundFormat
 from headsight.language.schema import KeypointSchema
@@ -85,7 +85,7 @@ class KeypointData:
             raise ConfigError(
                 f"{self.path}: rounds is {self.rounds!r}; expected one of {', '.join(_MOST)}."
             )
-        if self.frame not in ("crop", "image"):
+        if self.frame not in FRAMES:
             raise ConfigError(f"{self.path}: frame is {self.frame!r}; expected crop or image.")
         for name in ("k", "limit", "side", "pad", "weight"):
             value = getattr(self, name)
@@ -163,7 +163,8 @@ class KeypointRounds:
         self._objects: list[tuple[KeypointInstance, KeypointSchema, Crop]] = []
         for one in instances:
             try:
-                crop = self._crop(one)
+                box = np.asarray(one.box, np.float64)
+                crop = crop_in(data.frame, box, one.image_wh, pad=data.pad)
             except InputError as error:
                 _LOG.warning("event=left_out object=%s reason=%s", one.id, error)
                 continue
@@ -263,12 +264,6 @@ class KeypointRounds:
         is_turned = rng.random() < data.turn_share
         turn = float(rng.uniform(-data.turn_deg, data.turn_deg)) if is_turned else 0.0
         return Cut(Crop(crop.center, crop.side * scale), turn)
-
-    def _crop(self, one: KeypointInstance) -> Crop:
-        if self._data.frame == "crop":
-            return crop_of(np.asarray(one.box, np.float64), one.image_wh, pad=self._data.pad)
-        width, height = one.image_wh
-        return Crop((width / 2, height / 2), float(max(width, height)))
 
 
 def category_schemas(
