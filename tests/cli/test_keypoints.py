@@ -89,6 +89,7 @@ def test_wrong_usage_is_told_before_a_model_is_loaded(
         (["--schema", "persn-17"], "person-17"),
         (["--schema", schema, "--box", "1,2,3"], "box"),
         (["--schema", schema, "--box", "1,2,30,40", "--find", "dog"], "Leave one out"),
+        (["--schema", schema, "--finder", "nano"], "Give --find too"),
         (["--schema", schema, "--order", "red,blue"], "each of red, middle, blue once"),
         (["--schema", schema, "--mode", "both"], "independent"),
         (["--schema", schema, "--box", "2000,2,3000,40"], "outside the picture"),

@@ -95,6 +95,8 @@ def keypoints(
         parse_box_text(text)
     if box and find:
         raise InputError("Both --box and --find are given. Leave one out.")
+    if finder is not None and find is None:
+        raise InputError("--finder is the model that finds what --find names. Give --find too.")
     if find is not None:
         find = clean_expression(find)
     _refuse_existing(coco, overwrite=overwrite)
