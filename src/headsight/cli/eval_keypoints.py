@@ -49,13 +49,8 @@ def keypoints(
         list[str] | None,
         typer.Option("--schema", help="Of the categories, by name or file; else found by name."),
     ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option("--mode", help="independent or cumulative; by default as the model learned."),
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
-    ] = None,
+    mode: options.RoundMode = None,
+    window: options.Window = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Ask only about the first so many objects.")
     ] = None,
@@ -85,8 +80,8 @@ def keypoints(
         bool,
         typer.Option("--compat", help="Instances without a labelled point have PCK 0."),
     ] = False,
-    output: Annotated[Path | None, typer.Option("--output", help="Write the result here.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --output.")] = False,
+    output: options.Output = None,
+    overwrite: options.StartAgain = False,
     seed: options.BootstrapSeed = 0,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

@@ -49,13 +49,8 @@ def keypoints(
         str | None,
         typer.Option("--order", help="schema, confidence, or all names with commas between."),
     ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option("--mode", help="independent or cumulative; by default as the model learned."),
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
-    ] = None,
+    mode: options.RoundMode = None,
+    window: options.Window = None,
     decode: Annotated[
         str | None,
         typer.Option("--decode", help="argmax (as written), or mean or median of the density."),
