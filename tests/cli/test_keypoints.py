@@ -105,10 +105,13 @@ def test_sheets_of_probability_maps(run: Any, tmp_path: Path) -> None:
     vlm.model.save_pretrained(model)
     vlm.processor.save_pretrained(model)
     folder = write_bars(tmp_path / "bars", 1, seed=0)
+    with Image.open(folder / "0.png") as picture:
+        picture.save(folder / "0.bmp")
     ran = run(
-        "keypoints", folder / "0.png", "--schema", folder / "schema.json", "--constrain",
+        "keypoints", folder / "0.png", folder / "0.bmp", "--schema", folder / "schema.json", "--constrain",
         "--density", tmp_path / "maps", "--mode", "cumulative", "--model", model,
     )  # fmt: skip
     assert ran.code == 0
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["0-1.png", "0.2-1.png"]
     with Image.open(tmp_path / "maps" / "0-1.png") as sheet:
         assert min(sheet.size) > SIDE
