@@ -32,9 +32,9 @@ def ask_model(
     mode: str,
     window: int,
 ) -> dict[str, Any]:
-    """Figures of all objects; those of one picture and schema are asked together."""
+    """Figures of all objects, each asked about by itself."""
     asking = asking_of(vlm, mode=mode, window=window)
-    found = {}
+    found = []
     for one in instances:
         schema = schema_of(one, schemas)
         category = one.category.replace("_", " ")
@@ -42,8 +42,8 @@ def ask_model(
         points = find_keypoints(
             vlm, open_picture(one.image), box, schema, category=category, asking=asking
         )
-        found[one.id] = points.points[0]
-    return figures(instances, [found[one.id] for one in instances])
+        found.append(points.points[0])
+    return figures(instances, found)
 
 
 def match_supports(

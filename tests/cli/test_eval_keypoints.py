@@ -296,6 +296,7 @@ def test_a_model_is_asked_and_goes_on_where_it_stopped(
         ((), "either --pred"),
         (("--model", "x", "--pred", "p.json"), "either --pred"),
         (("--pred", "p.json", "--mode", "cumulative"), "Leave them out"),
+        (("--pred", "p.json", "--limit", "1"), "Leave them out"),
         (("--model", "x"), "'person-17' has 17 keypoints, but 'person' is labelled with 2"),
     ],
 )

@@ -89,6 +89,7 @@ def test_wrong_usage_is_told_before_a_model_is_loaded(
         (["--schema", "persn-17"], "person-17"),
         (["--schema", schema, "--box", "1,2,3"], "box"),
         (["--schema", schema, "--box", "1,2,30,40", "--find", "dog"], "Leave one out"),
+        (["--schema", schema, "--finder", "nano"], "Give --find too"),
         (["--schema", schema, "--order", "red,blue"], "each of red, middle, blue once"),
         (["--schema", schema, "--mode", "both"], "independent"),
         (["--schema", schema, "--box", "2000,2,3000,40"], "outside the picture"),
@@ -104,10 +105,13 @@ def test_sheets_of_probability_maps(run: Any, tmp_path: Path) -> None:
     vlm.model.save_pretrained(model)
     vlm.processor.save_pretrained(model)
     folder = write_bars(tmp_path / "bars", 1, seed=0)
+    with Image.open(folder / "0.png") as picture:
+        picture.save(folder / "0.bmp")
     ran = run(
-        "keypoints", folder / "0.png", "--schema", folder / "schema.json", "--constrain",
+        "keypoints", folder / "0.png", folder / "0.bmp", "--schema", folder / "schema.json", "--constrain",
         "--density", tmp_path / "maps", "--mode", "cumulative", "--model", model,
     )  # fmt: skip
     assert ran.code == 0
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["0-1.png", "0.2-1.png"]
     with Image.open(tmp_path / "maps" / "0-1.png") as sheet:
         assert min(sheet.size) > SIDE

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from headsight.data.coco_keypoints import keypoint_set
 from headsight.data.heads import data_folder
@@ -127,6 +127,34 @@ def test_a_broken_annotation_is_a_problem_and_the_rest_go_on(change: Any, messag
     assert message in found.problems[0].error
     with pytest.raises(AnnotationError, match=r"Not one of the annotations .* annotation 5: "):
         read(made(annotation(**{"id": 5} | change)))
+
+
+def test_keypoints_that_are_no_list_are_a_problem_too() -> None:
+    """In a file without a 2, where hidden points cannot be told, as in others."""
+    seen_alike = annotation(keypoints=[12, 22, 1, 30, 50, 1])
+    found = read(made(seen_alike, annotation(id=5, keypoints=5)))
+    assert [i.id for i in found.instances] == ["1"]
+    assert "holds 1 numbers of keypoints" in found.problems[0].error
+
+
+def test_the_first_instances_keep_what_is_missing_of_them() -> None:
+    found = read(made(annotation(), annotation(id=2), annotation(id=3))).first(2)
+    assert [i.id for i in found.instances] == ["1", "2"]
+    assert found.coverage == "pictures of 0 of 2 instances are there (0.0%)"
+
+
+def test_a_picture_is_opened_as_its_labels_count(tmp_path: Path) -> None:
+    """Labels of COCO and MP-100 are of the stored pixels, whatever the camera noted."""
+    image, note = Image.new("RGB", (30, 20), "black"), Image.Exif()
+    image.paste("red", (0, 0, 10, 20))  # at the left as stored, at the top as seen
+    note[ExifTags.Base.Orientation] = 6
+    image.save(tmp_path / "a.png", exif=note)
+    for wh in ((30, 20), (20, 30), (15, 10)):
+        size = {**IMAGE, "width": wh[0], "height": wh[1]}
+        (one,) = read(made(annotation(bbox=[1, 1, 8, 8]), images=[size]), tmp_path).instances
+        picture = one.open()
+        assert picture.image_wh == (wh if wh != (15, 10) else (20, 30))
+        assert picture.to_array()[-1, 0].tolist() == ([255, 0, 0] if wh == (30, 20) else [0, 0, 0])
 
 
 def test_without_names_all_of_a_category_have_as_many_points() -> None:

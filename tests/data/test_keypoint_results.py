@@ -100,6 +100,19 @@ def test_what_does_not_count_is_no_problem(tmp_path: Path) -> None:
     assert (one.id, one.image, one.category, problems) == (None, Path("1.png"), "cup", [])
 
 
+@pytest.mark.parametrize("record", [{"id": 13, "points": [[1, 2], [3, 4]]}, result(id=13)])
+def test_what_is_said_of_an_object_that_does_not_count_is_not_tied_to_its_neighbour(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    whole = truth()
+    ignored = replace(whole.instances[0], id="13")
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps([record]))
+    alone = replace(whole, instances=whole.instances[1:], ignored=(ignored,))
+    (one,), _ = read_predictions(path, alone)
+    assert (one.id, one.image) == (None, Path("1.png"))
+
+
 def test_what_is_alone_is_tied(tmp_path: Path) -> None:
     found, _ = read(tmp_path, [result(image_id=2, score=None), result()])
     assert [(p.id, p.score) for p in found] == [("21", None), (None, 0.9)]

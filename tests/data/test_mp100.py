@@ -74,6 +74,7 @@ def test_a_part_is_read_with_names_of_its_own(tmp_path: Path) -> None:
     assert [i.category for i in found.instances[::2]] == [
         "human face (AFLW)", "human face (300W)", "human_body"
     ]  # fmt: skip
+    assert [i.word for i in found.instances[::2]] == ["human face", "human face", "human body"]
     assert found.without_picture == frozenset()
     again = read_keypoints(tmp_path / "annotations" / "mp100_split1_test.json")
     assert [i.category for i in again.instances] == [i.category for i in found.instances]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headsight.errors import InputError
-from headsight.geometry.keypoints import clean_box, crop_of
+from headsight.geometry.keypoints import clean_box, crop_in, crop_of
 
 
 def test_clean_box_and_crop_of_the_spec():
@@ -31,6 +31,14 @@ def test_a_box_that_begins_outside():
 def test_a_box_without_area_in_the_picture_is_refused(box):
     with pytest.raises(InputError, match="no area inside the picture of 640 x 480"):
         crop_of(np.array(box), (640, 480))
+    with pytest.raises(InputError, match="no area inside the picture"):
+        crop_in("image", np.array(box), (640, 480))
+
+
+def test_the_frame_of_a_whole_picture_is_its_square():
+    box = np.array([100.0, 50, 180, 90])
+    assert crop_in("crop", box, (640, 480), pad=1.25) == crop_of(box, (640, 480), pad=1.25)
+    assert crop_in("image", box, (640, 480), pad=1.25).xyxy == (0, -80, 640, 560)
 
 
 @given(st.floats(2, 300), st.floats(2, 300), st.floats(0, 300), st.floats(1, 2))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from headsight.errors import ConfigError
 from headsight.language.rounds import RoundFormat, tokenize_rounds
 from headsight.language.schema import KeypointSchema, KeypointText
 from headsight.models.conversation import glue_of
@@ -151,3 +152,13 @@ def test_without_a_window_every_question_stands_alone(vlm: Any, pictures: list[P
     assert ids_of(vlm, said) == [reply.text for reply in replies]
     for a, b in zip(said, replies, strict=True):
         np.testing.assert_allclose(a.reply.logprobs, b.logprobs, atol=1e-4)
+
+
+@pytest.mark.parametrize("wish", ["constrain", "with_density"])
+def test_digits_that_grow_together_with_signs_are_told(
+    monkeypatch: pytest.MonkeyPatch, wish: str
+) -> None:
+    monkeypatch.setattr("headsight.models.dialogue.answer_template", lambda *_, **__: None)
+    picture = Picture(Image.new("RGB", (64, 64)))
+    with pytest.raises(ConfigError, match="mixes digits with other characters"):
+        converse(own(), [picture], QUESTIONS, form=FORM, window=0, **{wish: True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ def test_without_numbers_on_both_sides_nothing_changes(
 ) -> None:
     row = _row(vlm, school, question, answer, kind)
     assert Hint(vlm.processor.tokenizer)(row) is row
+
+
+def test_a_number_right_before_the_answer_leaves_it_as_it_is(vlm: Any, school: Any) -> None:
+    row = _row(vlm, school, QUESTION, "{350,000,010}", "pose")
+    ids = row.inputs["input_ids"][0]
+    last = int(
+        (ids[: -len(row.answer)] == vlm.processor.tokenizer.convert_tokens_to_ids("400")).nonzero()
+    )
+    bare = replace(row, answer=ids[last + 1 :])
+    assert Hint(vlm.processor.tokenizer)(bare) is bare
 
 
 def test_a_tokenizer_that_spells_numbers_is_refused() -> None:

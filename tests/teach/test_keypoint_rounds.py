@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bars import SCHEMA, SIDE, tiny_vlm, write_bars
+from PIL import Image
 
 from headsight.data.keypoint_files import read_keypoints
 from headsight.errors import AnnotationError, ConfigError
@@ -132,6 +133,28 @@ def test_a_category_without_schema_names_the_nearest(bars: Path) -> None:
     (bars / "two.json").write_text(json.dumps(other))
     with pytest.raises(AnnotationError, match="labelled with 3"):
         KeypointData(path=bars, schemas=(str(bars / "two.json"),)).read()
+
+
+def test_categories_of_mp100_have_their_schemas_whatever_they_are_called(tmp_path: Path) -> None:
+    (tmp_path / "horse_body").mkdir()
+    Image.new("RGB", (60, 40)).save(tmp_path / "horse_body" / "1.jpg")
+    image = {"id": 1, "file_name": "horse_body/1.jpg", "width": 60, "height": 40}
+    horse = {"id": 1, "image_id": 1, "category_id": 2, "bbox": [5, 5, 30, 20], "area": 600}
+    horse["keypoints"] = [6, 6, 2] * 17
+    whole = {
+        "images": [image], "annotations": [horse], "categories": [{"id": 2, "name": "horse_body"}]
+    }  # fmt: skip
+    path = tmp_path / "mp100_split1_train.json"
+    path.write_text(json.dumps(whole))
+    source = KeypointData(path=path, rounds="single").read()
+    assert len(source) == 17
+    assert "Where is the left eye of the horse body?" in source.draw(0, None).question
+    other = tmp_path / "horses.json"
+    other.write_text(path.read_text())
+    with pytest.raises(AnnotationError, match=r"category 'horse_body'.*Nearest: horse,"):
+        KeypointData(path=other).read()
+    other.write_text(path.read_text().replace('"horse_body"', '"Polar_bear"'))
+    assert len(KeypointData(path=other, rounds="fixed").read()) == 5
 
 
 def test_bad_settings(bars: Path) -> None:

@@ -7,7 +7,7 @@ __all__ = ["Evaluated", "evaluate_keypoints", "keypoints"]
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,15 +49,10 @@ def keypoints(
         list[str] | None,
         typer.Option("--schema", help="Of the categories, by name or file; else found by name."),
     ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option("--mode", help="independent or cumulative; by default as the model learned."),
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
-    ] = None,
+    mode: options.RoundMode = None,
+    window: options.Window = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many objects.")
+        int | None, typer.Option("--limit", min=1, help="Ask only about the first so many objects.")
     ] = None,
     device: options.Device = "auto",
     metric: Annotated[
@@ -85,8 +80,8 @@ def keypoints(
         bool,
         typer.Option("--compat", help="Instances without a labelled point have PCK 0."),
     ] = False,
-    output: Annotated[Path | None, typer.Option("--output", help="Write the result here.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --output.")] = False,
+    output: options.Output = None,
+    overwrite: options.StartAgain = False,
     seed: options.BootstrapSeed = 0,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -116,9 +111,9 @@ def keypoints(
     if (pred is None) == (model is None):
         raise InputError("Give either --pred, a file of predictions, or --model, who is asked.")
     asking = {"schema": schema, "mode": mode, "window": window}
-    if pred is not None and any(value is not None for value in asking.values()):
+    if pred is not None and any(value is not None for value in (*asking.values(), limit)):
         raise InputError(
-            "--schema, --mode and --window say how a --model is asked. Leave them out."
+            "--schema, --mode, --window and --limit say what a --model is asked. Leave them out."
         )
     settings = {
         "gt": gt, "pred": pred and str(pred), "model": model, **asking, "limit": limit,
@@ -137,7 +132,7 @@ def keypoints(
     )
     truth = read_keypoints(gt, images=images)
     if limit is not None:
-        truth = replace(truth, instances=truth.instances[:limit])
+        truth = truth.first(limit)
     failures: list[dict[str, Any]] = []
     if pred is not None:
         predictions, problems = read_predictions(pred, truth)

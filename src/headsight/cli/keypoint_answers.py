@@ -97,13 +97,12 @@ def ask_model(
     from headsight.cli.journalled import open_journal
     from headsight.cli.probes import progress_on_stderr
     from headsight.grounder import load
-    from headsight.picture import open_picture
     from headsight.tasks.keypoints import asking_of, find_keypoints
-    from headsight.teach.keypoint_rounds import schema_of, schemas_for
+    from headsight.teach.keypoint_rounds import category_schemas
 
-    known = schemas_for(labels, asking["schema"] or ())
-    schemas = {i.id: schema_of(i, known) for i in truth.instances}  # before anything is loaded
-    fingerprint = hashlib.sha256("\n".join(schemas).encode()).hexdigest()[:16]
+    schemas = category_schemas(truth, labels, asking["schema"] or ())  # before anything is loaded
+    objects = "\n".join(i.id for i in truth.instances)
+    fingerprint = hashlib.sha256(objects.encode()).hexdigest()[:16]
     opened = (
         nullcontext()
         if output is None
@@ -119,10 +118,10 @@ def ask_model(
             box = np.asarray(instance.box, np.float64)[None]
             found = find_keypoints(
                 vlm,
-                open_picture(instance.image),
+                instance.open(),
                 box,
-                schemas[instance.id],
-                category=instance.category.replace("_", " "),
+                schemas[instance.category],
+                category=instance.word,
                 asking=way,
             )
             return found.points[0], found.scores[0], found.failures[0]

@@ -49,13 +49,8 @@ def keypoints(
         str | None,
         typer.Option("--order", help="schema, confidence, or all names with commas between."),
     ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option("--mode", help="independent or cumulative; by default as the model learned."),
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
-    ] = None,
+    mode: options.RoundMode = None,
+    window: options.Window = None,
     decode: Annotated[
         str | None,
         typer.Option("--decode", help="argmax (as written), or mean or median of the density."),
@@ -95,11 +90,14 @@ def keypoints(
         parse_box_text(text)
     if box and find:
         raise InputError("Both --box and --find are given. Leave one out.")
+    if finder is not None and find is None:
+        raise InputError("--finder is the model that finds what --find names. Give --find too.")
     if find is not None:
         find = clean_expression(find)
     _refuse_existing(coco, overwrite=overwrite)
     names = _order(order)
     records = _Records(points)
+    sheets = None if density is None else _Sheets(density, overwrite=overwrite, quiet=quiet)
     seeker = _Finder(finder, device)
 
     def ask(grounder: Grounder, picture: Picture) -> Detections:
@@ -108,12 +106,12 @@ def keypoints(
         boxes = seeker.boxes(grounder, picture, box or [], find)
         asking = asking_of(
             grounder.vlm, mode=mode, window=window, order=names, decode=decode,
-            constrain=constrain or None, with_density=density is not None or None,
+            constrain=constrain or None, with_density=sheets is not None or None,
         )  # fmt: skip
         word = category or (find if find and len(points.categories) != 1 else None)
         found = find_keypoints(grounder.vlm, picture, boxes, points, category=word, asking=asking)
-        if density is not None:
-            _write_densities(found, density, asking.side, overwrite=overwrite, quiet=quiet)
+        if sheets is not None:
+            sheets.add(found, asking.side)
         records.add(found)
         return found.to_detections()
 
@@ -205,6 +203,50 @@ class _Records:
         tell_written(path, quiet=quiet)
 
 
+class _Sheets:
+    """A folder of probability maps."""
+
+    def __init__(self, folder: Path, *, overwrite: bool, quiet: bool) -> None:
+        self._folder, self._overwrite, self._quiet = folder, overwrite, quiet
+        self._taken: set[str] = set()
+
+    def add(self, found: Keypoints, side: int) -> None:
+        """A sheet for every object of a picture."""
+        import io
+
+        from headsight.cli.written import tell_written
+        from headsight.cut_out import cut_out
+        from headsight.draw_density import density_sheet
+        from headsight.files import write_atomic
+
+        assert found.densities is not None
+        assert found.picture is not None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stem = self._name(Path(found.picture.source).stem)
+        for place, crop in enumerate(found.crops):
+            path = self._folder / f"{stem}-{place + 1}.png"
+            _refuse_existing(path, overwrite=self._overwrite)
+            sheet = density_sheet(
+                cut_out(found.picture.image, crop, side=side),
+                found.densities[place],
+                crop.to_crop(found.points[place]),
+                found.schema.names,
+            )
+            buffer = io.BytesIO()
+            sheet.save(buffer, "PNG")
+            write_atomic(path, buffer.getvalue())
+            tell_written(path, quiet=self._quiet)
+
+    def _name(self, stem: str) -> str:
+        """Its own, numbered where pictures share one (a.jpg and a.png)."""
+        name, number = stem, 1
+        while name in self._taken:
+            number += 1
+            name = f"{stem}.{number}"
+        self._taken.add(name)
+        return name
+
+
 def _order(text: str | None) -> str | tuple[str, ...] | None:
     from headsight.tasks.keypoints import ORDERS
 
@@ -230,31 +272,3 @@ def _drawn(found: Detections, schema: KeypointSchema) -> Image:
     for table in () if found.keypoints is None else found.keypoints:
         canvas = draw_keypoints(canvas, table[:, :2], schema, visible=table[:, 2] > 0)
     return canvas
-
-
-def _write_densities(
-    found: Keypoints, folder: Path, side: int, *, overwrite: bool, quiet: bool
-) -> None:
-    import io
-
-    from headsight.cli.written import tell_written
-    from headsight.cut_out import cut_out
-    from headsight.draw_density import density_sheet
-    from headsight.files import write_atomic
-
-    assert found.densities is not None
-    assert found.picture is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    for place, crop in enumerate(found.crops):
-        path = folder / f"{Path(found.picture.source).stem}-{place + 1}.png"
-        _refuse_existing(path, overwrite=overwrite)
-        sheet = density_sheet(
-            cut_out(found.picture.image, crop, side=side),
-            found.densities[place],
-            crop.to_crop(found.points[place]),
-            found.schema.names,
-        )
-        buffer = io.BytesIO()
-        sheet.save(buffer, "PNG")
-        write_atomic(path, buffer.getvalue())
-        tell_written(path, quiet=quiet)

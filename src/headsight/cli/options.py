@@ -27,6 +27,7 @@ __all__ = [
     "Quiet",
     "Raw",
     "RecBox",
+    "RoundMode",
     "SamPrompt",
     "Save",
     "Segmenter",
@@ -34,6 +35,7 @@ __all__ = [
     "Sigma",
     "StartAgain",
     "Verbose",
+    "Window",
 ]
 
 from pathlib import Path
@@ -131,6 +133,13 @@ RecBox = Annotated[
     typer.Option(
         "--rec-box", help="Box of a place: attention (as found), or sam (read from its mask)."
     ),
+]
+RoundMode = Annotated[
+    str | None,
+    typer.Option("--mode", help="independent or cumulative; by default as the model learned."),
+]
+Window = Annotated[
+    int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
 ]
 Images = Annotated[
     Path | None, typer.Option("--images", help="Folder of the pictures, if not beside the labels.")

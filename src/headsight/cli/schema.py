@@ -178,7 +178,6 @@ def _save_drawing(
     from headsight.draw_keypoints import draw_keypoints, frame_object
     from headsight.errors import AnnotationError, InputError
     from headsight.files import write_atomic
-    from headsight.picture import open_picture
 
     if save.exists() and not overwrite:
         raise InputError(f"{save} exists. Give another --save, or --overwrite.")
@@ -191,8 +190,7 @@ def _save_drawing(
             f"Object {item} of {on} ({labelled.category}) has {len(labelled.points)} points, but"
             f" the schema {chosen.name} has {len(chosen)}. Give the schema of these labels."
         )
-    picture = open_picture(labelled.image).image
-    part, points = frame_object(picture, labelled.points[labelled.visible])
+    part, points = frame_object(labelled.open().image, labelled.points[labelled.visible])
     placed = labelled.points * float("nan")
     placed[labelled.visible] = points
     data = io.BytesIO()

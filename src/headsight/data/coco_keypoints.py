@@ -206,7 +206,9 @@ def _names(categories: Mapping[Any, Mapping[str, Any]]) -> dict[Any, tuple[str, 
 def _has_twos(by_image: Mapping[Any, Iterable[Mapping[str, Any]]]) -> bool:
     """Whether the file tells hidden points (1) from visible ones (2)."""
     return any(
-        2 in list(a.get("keypoints") or ())[2::3] for group in by_image.values() for a in group
+        isinstance(row := a.get("keypoints"), list) and 2 in row[2::3]
+        for group in by_image.values()
+        for a in group
     )
 
 

@@ -54,9 +54,9 @@ def read_predictions(
             if "points" in record:
                 key = str(record["id"])
                 said = prediction_from_dict(record, by_id.get(key) or ignored.get(key))
-                predictions.append(said if key in by_id else replace(said, id=None))
             else:
-                predictions.append(_result(record, truth, by_id, numbers))
+                said = _result(record, truth, by_id | ignored, numbers)
+            predictions.append(said)
         except (AnnotationError, KeyError, TypeError, ValueError) as error:
             what = str(error) if isinstance(error, AnnotationError) else _told(error)
             problems.append(Problem(f"prediction {number}", what))
@@ -65,7 +65,8 @@ def read_predictions(
             f"Not one of the {len(problems)} predictions of {path} can be used. The first:"
             f" {problems[0].error}"
         )
-    return _tie_lonely(predictions, truth.instances), problems
+    tied = _tie_lonely(predictions, truth.instances)
+    return [replace(p, id=None) if p.id in ignored else p for p in tied], problems
 
 
 def prediction_to_dict(prediction: KeypointPrediction) -> dict[str, Any]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 __all__ = ["KeypointInstance", "KeypointPrediction", "KeypointSet"]
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
+from PIL import Image
 
 from headsight.data.ref_sample import Problem
 from headsight.geometry.keypoints import clean_box
+from headsight.picture import Picture, open_picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,23 @@ class KeypointInstance:
     """Annotated, in square px (for OKS); 0 where there is none."""
     hidden: Bool[NDArray[np.bool_], " k"] | None = None
     """Labelled but covered; None where the labels do not tell."""
+
+    def open(self) -> Picture:
+        """The picture as its labels count pixels: as it is seen, or as stored where that fits.
+
+        Raises:
+            ImageError: it cannot be opened.
+        """
+        seen = open_picture(self.image)
+        if seen.image_wh == self.image_wh or seen.image_wh[::-1] != self.image_wh:
+            return seen
+        with Image.open(self.image) as stored:
+            return Picture(stored.convert("RGB"), seen.source)
+
+    @property
+    def word(self) -> str:
+        """The category as it is spoken of in a question, without the marks of its file."""
+        return re.sub(r" \([^()]*\)$", "", self.category).replace("_", " ")
 
     @property
     def box_length(self) -> float:
@@ -91,6 +111,12 @@ class KeypointSet:
 
     def __len__(self) -> int:
         return len(self.instances)
+
+    def first(self, number: int) -> KeypointSet:
+        """The set with its first so many instances; what counts neither way stays."""
+        chosen = self.instances[:number]
+        gone = self.without_picture & {one.id for one in chosen}
+        return replace(self, instances=chosen, without_picture=gone)
 
     @property
     def coverage(self) -> str:

@@ -6,7 +6,7 @@ which is the unit in which PCK is measured too.
 
 from __future__ import annotations
 
-__all__ = ["Crop", "clean_box", "crop_of"]
+__all__ = ["FRAMES", "Crop", "clean_box", "crop_in", "crop_of"]
 
 from dataclasses import dataclass
 
@@ -15,6 +15,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from headsight.errors import InputError
+
+FRAMES = ("crop", "image")
+"""What coordinates may be fractions of: the object's crop, or the whole picture, squared."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +89,21 @@ def crop_of(
         )
     side = max(x2 - x1, y2 - y1) * pad
     return Crop((float(x1 + (x2 - x1) / 2), float(y1 + (y2 - y1) / 2)), float(side))
+
+
+def crop_in(
+    frame: str,
+    box: Float[NDArray[np.float64], " 4"],
+    image_wh: tuple[int, int],
+    *,
+    pad: int | float = 1.0,
+) -> Crop:
+    """The square that a model sees of an object in one of `FRAMES`; see `crop_of`.
+
+    Raises:
+        InputError: the box lies outside the picture or has no area, in either frame.
+    """
+    own = crop_of(box, image_wh, pad=pad)
+    if frame == "crop":
+        return own
+    return Crop((image_wh[0] / 2, image_wh[1] / 2), float(max(image_wh)))

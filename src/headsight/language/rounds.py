@@ -11,12 +11,15 @@ wording of the questions is ours; the paper's could be read only in part.
 from __future__ import annotations
 
 __all__ = [
+    "ANSWER_TOKENS",
+    "ANY_ANSWER",
     "PLAIN",
     "Glue",
     "RoundFormat",
     "RoundTokens",
     "Slot",
     "answer_template",
+    "first_prompt",
     "tokenize_rounds",
     "write_rounds",
 ]
@@ -31,6 +34,10 @@ from headsight.language.schema import KeypointSchema, KeypointText
 from headsight.language.spec import CodecSpec
 from headsight.language.vocabulary import Vocabulary
 
+ANSWER_TOKENS = 16
+"""Longest answer: `[0.123,0.456]` where every character is a token, a blank and its end."""
+ANY_ANSWER = "[0.000,0.000]"
+"""Stands for an answer where only what is before it matters."""
 _HOLES = ("{keypoint}", "{category}")
 
 
@@ -69,8 +76,7 @@ class RoundFormat:
 
     def questions(self, schema: KeypointSchema, category: str | None = None) -> list[str]:
         """One a keypoint, in the order of the schema; about a `category` of it."""
-        about = category or (schema.categories[0] if len(schema.categories) == 1 else "object")
-        return [self.ask(point, about) for point in schema.keypoints]
+        return [self.ask(point, category or schema.word) for point in schema.keypoints]
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,15 @@ def tokenize_rounds(
         )
     prompt = before.removesuffix(glue.native)
     return RoundTokens(tuple(made["input_ids"]), said, first, spots, text, prompt)
+
+
+def first_prompt(tokenizer: Any, question: str, glue: Glue = PLAIN) -> str:
+    """A question behind the picture, as the model's own preparation takes it.
+
+    Raises:
+        InputError: see `tokenize_rounds`.
+    """
+    return tokenize_rounds(tokenizer, [(question, ANY_ANSWER)], glue).prompt
 
 
 def answer_template(

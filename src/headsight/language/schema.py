@@ -76,6 +76,11 @@ class KeypointSchema:
         """The keypoints' names."""
         return tuple(point.name for point in self.keypoints)
 
+    @property
+    def word(self) -> str:
+        """What an object of it is called in a question where nothing else is told."""
+        return self.categories[0] if len(self.categories) == 1 else "object"
+
     def vague(self) -> KeypointSchema:
         """The same points with nothing but their names as descriptions, for comparisons.
 

@@ -6,7 +6,15 @@ The descriptions are our own. The order of points is that of the data sets which
 
 from __future__ import annotations
 
-__all__ = ["mp100_schema", "read_schema", "read_schemas", "schema", "schema_json", "schemas"]
+__all__ = [
+    "mp100_schema",
+    "read_schema",
+    "read_schemas",
+    "schema",
+    "schema_json",
+    "schemas",
+    "word_key",
+]
 
 import difflib
 import json
@@ -51,14 +59,14 @@ def schema(name: str | Path) -> KeypointSchema:
     if isinstance(name, Path) or name.endswith(".json"):
         return read_schema(Path(name))
     known = schemas()
-    wanted = _key(name)
-    by_name = {_key(known_name): s for known_name, s in known.items()}
+    wanted = word_key(name)
+    by_name = {word_key(known_name): s for known_name, s in known.items()}
     if wanted in by_name:
         return by_name[wanted]
     by_category: dict[str, list[KeypointSchema]] = {}
     for candidate in known.values():
         for category in candidate.categories:
-            by_category.setdefault(_key(category), []).append(candidate)
+            by_category.setdefault(word_key(category), []).append(candidate)
     found = by_category.get(wanted) or by_category.get(wanted.removesuffix("body"), [])
     if len(found) == 1:
         return found[0]
@@ -125,6 +133,16 @@ def read_schemas(path: Path) -> list[KeypointSchema]:
         ) from error
 
 
+def word_key(word: str) -> str:
+    """What is left of a name or a category when case, spaces and marks do not matter.
+
+    Example:
+        >>> word_key("Swivel-chair") == word_key("swivelchair")
+        True
+    """
+    return re.sub(r"[\W_]+", "", word.lower())
+
+
 def schema_json(schema: KeypointSchema) -> str:
     """The file of a schema, laid out for people: a keypoint, a pair, an edge on a line each."""
     lines = []
@@ -142,16 +160,12 @@ def _is_flat(values: list[object]) -> bool:
     return all(isinstance(value, (str, int)) for value in values)
 
 
-def _key(text: str) -> str:
-    return re.sub(r"[\W_]+", "", text.lower())
-
-
 def _no_such(name: str) -> str:
     """What to say: the nearest names and categories, then all names."""
     spoken = {
-        _key(word): f"{word} ({s.name})" for s in schemas().values() for word in s.categories
-    } | {_key(known): known for known in schemas()}
-    near = difflib.get_close_matches(_key(name), spoken, n=_NEAREST, cutoff=0.5)
+        word_key(word): f"{word} ({s.name})" for s in schemas().values() for word in s.categories
+    } | {word_key(known): known for known in schemas()}
+    near = difflib.get_close_matches(word_key(name), spoken, n=_NEAREST, cutoff=0.5)
     nearest = f" Nearest: {', '.join(spoken[key] for key in near)}." if near else ""
     return (
         f"No keypoint schema is called '{name}' or is for it.{nearest} Known:"

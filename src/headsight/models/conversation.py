@@ -11,13 +11,13 @@ from weakref import WeakKeyDictionary
 from jinja2 import TemplateError
 
 from headsight.errors import InputError
-from headsight.language.rounds import Glue, tokenize_rounds
+from headsight.language.rounds import ANY_ANSWER, Glue, tokenize_rounds
 from headsight.models.base import AttentiveVLM
 from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.models.grounding.processor import TEMPLATES
 from headsight.models.replies import answer_ends
 
-_WORDS = ("FIRST", "[0.000,0.000]", "SECOND")
+_WORDS = ("FIRST", ANY_ANSWER, "SECOND")
 
 
 def glue_of(vlm: AttentiveVLM) -> Glue:

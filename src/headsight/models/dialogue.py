@@ -23,9 +23,12 @@ from torch import Tensor
 from headsight.errors import ConfigError
 from headsight.language.density import Density, density
 from headsight.language.rounds import (
+    ANSWER_TOKENS,
+    ANY_ANSWER,
     RoundFormat,
     Slot,
     answer_template,
+    first_prompt,
     tokenize_rounds,
 )
 from headsight.language.vocabulary import Vocabulary
@@ -36,10 +39,6 @@ from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.models.grounding.prefix import Written, log_mass
 from headsight.models.replies import answer_ends, to_reply
 from headsight.picture import Picture
-
-MAX_NEW_TOKENS = 16
-"""Longest answer: `[0.123,0.456]` where every character is a token, and its end."""
-_ANY = "[0.000,0.000]"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def converse(
     window: int,
     constrain: bool = False,
     with_density: bool = False,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int = ANSWER_TOKENS,
 ) -> list[list[Said]]:
     """The answers to `questions`, one list a picture; each round knows the `window` before it.
 
@@ -78,7 +77,7 @@ def converse(
 
     Raises:
         InputError: a model that cannot be asked in rounds, or a conversation too long for it.
-        ConfigError: a tokenizer that cannot be constrained.
+        ConfigError: a tokenizer whose answers cannot be constrained or told the density of.
     """
     if not pictures or not questions:
         return [[] for _ in pictures]
@@ -118,10 +117,11 @@ class _Dialogue:
         self._template = answer_template(
             self._tokenizer, questions[0], self._glue, digits=form.digits
         )
-        if self._template is None and constrain:
+        if self._template is None and (constrain or with_density):
             raise ConfigError(
                 f"The tokenizer of {vlm.name} mixes digits with other characters, so its answers"
-                " cannot be constrained. Leave out constrain."
+                " cannot be constrained and have no distributions. Leave out constrain, decode and"
+                " density."
             )
         self._digits = _digit_tokens(self._tokenizer)
         self._rows = CachedRows(vlm.model, _stacked([self._first(0, p) for p in pictures]))
@@ -164,12 +164,12 @@ class _Dialogue:
         return self._firsts[number]
 
     def _first(self, number: int, picture: Picture) -> dict[str, Any]:
-        made = tokenize_rounds(self._tokenizer, [(self._questions[number], _ANY)], self._glue)
-        return self._vlm.prepare(picture, made.prompt)
+        prompt = first_prompt(self._tokenizer, self._questions[number], self._glue)
+        return self._vlm.prepare(picture, prompt)
 
     def _later(self, number: int) -> list[int]:
         """A question behind the end of an answer, up to where its answer begins."""
-        rounds = [("Q:", _ANY), (self._questions[number], _ANY)]
+        rounds = [("Q:", ANY_ANSWER), (self._questions[number], ANY_ANSWER)]
         made = tokenize_rounds(self._tokenizer, rounds, self._glue)
         after_end = made.said.index(False, made.first)
         return list(made.ids[after_end : made.said.index(True, after_end)])

@@ -21,11 +21,11 @@ from headsight.cut_out import cut_out
 from headsight.data.keypoints import KeypointPrediction
 from headsight.detections import Detections, Exchange
 from headsight.errors import InputError
-from headsight.geometry.keypoints import Crop, crop_of
+from headsight.geometry.keypoints import FRAMES, Crop, crop_in
 from headsight.language.answer import Answer
 from headsight.language.codec import parse
 from headsight.language.density import Density, density_mean, with_confidence
-from headsight.language.rounds import RoundFormat, tokenize_rounds
+from headsight.language.rounds import ANSWER_TOKENS, RoundFormat, first_prompt
 from headsight.language.schema import KeypointSchema
 from headsight.models.base import VLM, AttentiveVLM, Reply
 from headsight.picture import Picture
@@ -33,9 +33,7 @@ from headsight.picture import Picture
 _LOG = logging.getLogger(__name__)
 ORDERS = ("schema", "confidence")
 """Orders by name: that of the schema, or the surest point first."""
-_ANY = "[0.000,0.000]"
 _BATCH = 15
-_TOKENS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ class Asking:
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("frame", self.frame, ("crop", "image")),
+            ("frame", self.frame, FRAMES),
             ("mode", self.mode, ("independent", "cumulative")),
             ("decode", self.decode, ("argmax", "mean", "median")),
         ):
@@ -184,11 +182,13 @@ def find_keypoints(
     """
     asking = asking or asking_of(vlm)
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    word = category or (schema.categories[0] if len(schema.categories) == 1 else "object")
-    crops = [_crop(box, picture.image_wh, asking) for box in boxes]
+    word = category or schema.word
+    crops = [crop_in(asking.frame, box, picture.image_wh, pad=asking.pad) for box in boxes]
     shown = [Picture(cut_out(picture.image, crop, side=asking.side)) for crop in crops]
     questions = asking.form.questions(schema, word)
     order = _order(asking.order, schema)
+    if order is None and asking.mode == "independent":
+        order = list(range(len(schema)))  # what is asked alone needs no order
     said = _ask(vlm, shown, questions, order, asking)
     read = [[_read(reply, asking) for reply, _ in row] for row in said]
     shape = (len(boxes), len(schema))
@@ -247,7 +247,8 @@ def _ask(
     if not isinstance(vlm, AttentiveVLM):
         raise InputError(
             f"{vlm.name} is asked from outside, so its answers cannot follow each other in a cache"
-            " and have no distributions. Use mode='independent' and decode='argmax'."
+            " and have no distributions. Use mode='independent' and decode='argmax', without"
+            " probability maps."
         )
     if order is not None:
         said: list[list[Told]] = []
@@ -293,9 +294,9 @@ def _each_alone(
         from headsight.models.conversation import glue_of
 
         tokenizer, glue = vlm.processor.tokenizer, glue_of(vlm)  # type: ignore[attr-defined]
-        prompts = [tokenize_rounds(tokenizer, [(q, _ANY)], glue).prompt for q in questions]
+        prompts = [first_prompt(tokenizer, question, glue) for question in questions]
     grammar = None if asking is None else asking.form.spec
-    replies = vlm.answer(picture, prompts, grammar=grammar, max_new_tokens=_TOKENS)
+    replies = vlm.answer(picture, prompts, grammar=grammar, max_new_tokens=ANSWER_TOKENS)
     return [(reply, ()) for reply in replies]
 
 
@@ -312,13 +313,6 @@ def _order(order: str | tuple[str, ...], schema: KeypointSchema) -> list[int] | 
             f" {', '.join(schema.names)} once."
         )
     return [schema.names.index(name) for name in names]
-
-
-def _crop(box: Float[NDArray[Any], " 4"], image_wh: tuple[int, int], asking: Asking) -> Crop:
-    own = crop_of(box, image_wh, pad=asking.pad)  # tells of a bad box in either frame
-    if asking.frame == "crop":
-        return own
-    return Crop((image_wh[0] / 2, image_wh[1] / 2), float(max(image_wh)))
 
 
 def _read(reply: Reply, asking: Asking) -> Answer:

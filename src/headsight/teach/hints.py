@@ -21,7 +21,10 @@ from headsight.teach.tokens import Encoded
 
 
 class Hint:
-    """Adds the hint to a row, where its question and its answer hold numbers."""
+    """Adds the hint to a row, where its question and its answer hold numbers.
+
+    A number right before the answer says the answer's own first token.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         """Prepare.
@@ -37,7 +40,7 @@ class Hint:
         asked = len(ids) - len(row.answer)
         places = self._numbers(ids[:asked])
         said = row.answer[self._numbers(row.answer)]
-        if not len(places) or not len(said):
+        if not len(places) or not len(said) or int(places[-1]) == asked - 1:
             return row
         between = row.answer.new_full((asked - int(places[-1]) - 1,), -100)
         labels = torch.cat([between, row.answer])

@@ -6,13 +6,13 @@ was scaled and turned, are not asked. Crops are never mirrored: left and right w
 
 from __future__ import annotations
 
-__all__ = ["KeypointData", "KeypointRounds", "schema_of", "schemas_for"]
+__all__ = ["KeypointData", "KeypointRounds", "category_schemas", "schema_of", "schemas_for"]
 
 import difflib
 import io
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ import numpy as np
 
 from headsight.cut_out import Cut, cut_out
 from headsight.data.keypoint_files import read_keypoints
-from headsight.data.keypoints import KeypointInstance
+from headsight.data.keypoints import KeypointInstance, KeypointSet
+from headsight.data.mp100 import is_mp100, schemas_of
 from headsight.errors import AnnotationError, ConfigError, InputError
-from headsight.geometry.keypoints import Crop, crop_of
+from headsight.geometry.keypoints import FRAMES, Crop, crop_in
 from headsight.language.codec import encode
 from headsight.language.rounds import RoundFormat
 from headsight.language.schema import KeypointSchema
-from headsight.picture import open_picture
+from headsight.language.schema_library import read_schemas, schema, schemas, word_key
 from headsight.teach.rounds import dynamic_groups, fixed_groups
 from headsight.teach.sample import Sample
 
@@ -84,7 +85,7 @@ class KeypointData:
             raise ConfigError(
                 f"{self.path}: rounds is {self.rounds!r}; expected one of {', '.join(_MOST)}."
             )
-        if self.frame not in ("crop", "image"):
+        if self.frame not in FRAMES:
             raise ConfigError(f"{self.path}: frame is {self.frame!r}; expected crop or image.")
         for name in ("k", "limit", "side", "pad", "weight"):
             value = getattr(self, name)
@@ -129,7 +130,8 @@ class KeypointData:
                 f"{self.path}: none of {len(found)} objects has its picture."
                 " Give the folder of the pictures: `images`."
             )
-        return KeypointRounds(there, schemas_for(self.path, self.schemas), self)
+        found = replace(found, instances=tuple(there))
+        return KeypointRounds(there, category_schemas(found, self.path, self.schemas), self)
 
     def kept(self) -> dict[str, Any]:
         """What must be known to ask a model that was taught with this."""
@@ -144,25 +146,30 @@ class KeypointRounds:
     def __init__(
         self,
         instances: Sequence[KeypointInstance],
-        schemas: Sequence[KeypointSchema],
+        schemas: Mapping[str, KeypointSchema],
         data: KeypointData,
     ) -> None:
         """Prepare; objects that cannot be asked about are left out, with a line in the log.
 
+        Args:
+            instances: labelled objects whose pictures are there.
+            schemas: of every category.
+            data: how they are asked about.
+
         Raises:
-            AnnotationError: a category without schema, or nothing that can be asked about.
+            AnnotationError: nothing that can be asked about.
         """
         self._data = data
         self._objects: list[tuple[KeypointInstance, KeypointSchema, Crop]] = []
         for one in instances:
-            schema = schema_of(one, schemas)
             try:
-                crop = self._crop(one)
+                box = np.asarray(one.box, np.float64)
+                crop = crop_in(data.frame, box, one.image_wh, pad=data.pad)
             except InputError as error:
                 _LOG.warning("event=left_out object=%s reason=%s", one.id, error)
                 continue
             if len(_askable(one, Cut(crop))):
-                self._objects.append((one, schema, crop))
+                self._objects.append((one, schemas[one.category], crop))
             else:
                 _LOG.warning("event=left_out object=%s reason=no visible point", one.id)
         if not self._objects:
@@ -236,14 +243,13 @@ class KeypointRounds:
         rng: np.random.Generator | None,
     ) -> Sample:
         form = self._data.format
-        category = one.category.replace("_", " ")
         places = cut.to_cut(one.points)
         rounds = [
-            (form.ask(schema.keypoints[point], category), encode(places[point], form.spec))
+            (form.ask(schema.keypoints[point], one.word), encode(places[point], form.spec))
             for point in asked
         ]
         buffer = io.BytesIO()
-        image = cut_out(open_picture(one.image).image, cut, side=self._data.side)
+        image = cut_out(one.open().image, cut, side=self._data.side)
         image.save(buffer, "BMP")
         (question, answer), *later = rounds
         varies = rng is not None and (self._data.scale_spread > 0 or self._data.turn_share > 0)
@@ -259,34 +265,50 @@ class KeypointRounds:
         turn = float(rng.uniform(-data.turn_deg, data.turn_deg)) if is_turned else 0.0
         return Cut(Crop(crop.center, crop.side * scale), turn)
 
-    def _crop(self, one: KeypointInstance) -> Crop:
-        if self._data.frame == "crop":
-            return crop_of(np.asarray(one.box, np.float64), one.image_wh, pad=self._data.pad)
-        width, height = one.image_wh
-        return Crop((width / 2, height / 2), float(max(width, height)))
+
+def category_schemas(
+    found: KeypointSet, path: Path | str, given: Sequence[str] = ()
+) -> dict[str, KeypointSchema]:
+    """The schema of every category of a set, by the category's name.
+
+    Args:
+        found: what was read from `path`; a file of MP-100 tells its schemas by its ids.
+        path: a keypoint file, or a folder with one.
+        given: names or files of schemas; else see `schemas_for`.
+
+    Raises:
+        InputError: no schema has a given name.
+        AnnotationError: a category without schema, or with another number of points.
+    """
+    if not given and is_mp100(Path(path)):
+        return schemas_of(found)
+    known = schemas_for(path, given)
+    firsts = {one.category: one for one in reversed(found.instances)}
+    return {category: schema_of(one, known) for category, one in firsts.items()}
 
 
-def schema_of(one: KeypointInstance, schemas: Sequence[KeypointSchema]) -> KeypointSchema:
+def schema_of(one: KeypointInstance, known: Sequence[KeypointSchema]) -> KeypointSchema:
     """The schema for an object: one for its category, else one with its very names.
+
+    A single schema is for every category that has as many points.
 
     Raises:
         AnnotationError: there is none, or one with another number of points.
     """
-    word = _key(one.category)
-    by_category = [s for s in schemas if word in map(_key, (s.name, *s.categories))]
-    by_names = [s for s in schemas if s.names == one.names]
-    alike = [s for s in schemas if len(s) == len(one.names)]
-    for found in (by_category, by_names, alike if len(schemas) == 1 else []):
-        fitting = [s for s in found if len(s) == len(one.names)]
-        if fitting:
-            return fitting[0]
-        if found:
-            raise AnnotationError(
-                f"The schema {found[0].name!r} has {len(found[0])} keypoints, but {one.category!r}"
-                f" is labelled with {len(one.names)}. Give the schema of these labels."
-            )
-    known = list(dict.fromkeys(w for s in schemas for w in (s.name, *s.categories)))
-    near = difflib.get_close_matches(one.category, known, n=_NEAREST, cutoff=0)
+    word = word_key(one.category)
+    by_category = [s for s in known if word in map(word_key, (s.name, *s.categories))]
+    by_names = [s for s in known if s.names == one.names]
+    candidates = [*by_category, *by_names, *(known if len(known) == 1 else ())]
+    fitting = [s for s in candidates if len(s) == len(one.names)]
+    if fitting:
+        return fitting[0]
+    if candidates:
+        raise AnnotationError(
+            f"The schema {candidates[0].name!r} has {len(candidates[0])} keypoints, but"
+            f" {one.category!r} is labelled with {len(one.names)}. Give the schema of these labels."
+        )
+    words = list(dict.fromkeys(w for s in known for w in (s.name, *s.categories)))
+    near = difflib.get_close_matches(one.category, words, n=_NEAREST, cutoff=0)
     raise AnnotationError(
         f"No schema is for the category {one.category!r} with {len(one.names)} keypoints. Nearest:"
         f" {', '.join(near) or 'none'}. Write one (`headsight schema new`) and list it."
@@ -304,8 +326,6 @@ def schemas_for(path: Path | str, given: Sequence[str] = ()) -> list[KeypointSch
         InputError: no schema has a given name.
         AnnotationError: a file that holds no schema.
     """
-    from headsight.language.schema_library import read_schemas, schema, schemas
-
     if given:
         return [schema(name) for name in given]
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
@@ -318,7 +338,3 @@ def _askable(one: KeypointInstance, cut: Cut) -> list[int]:
     places = cut.to_cut(one.points)
     inside = ((places >= 0) & (places <= 1)).all(1)
     return [int(i) for i in np.flatnonzero(inside & one.visible)]
-
-
-def _key(word: str) -> str:
-    return word.lower().replace("_", " ").replace("-", " ").strip()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,13 @@ from headsight.data.synth.assets import load_assets
 from headsight.data.synth.backdrop import list_pictures
 from headsight.data.synth.config import Scene, SceneConfig
 from headsight.data.synth.iterate import iterate_scenes
-from headsight.data.synth.journalled import JOURNAL, open_folder, save_picture, write_text
+from headsight.data.synth.journalled import (
+    open_folder,
+    save_picture,
+    settings_hash,
+    write_scenes_of,
+    write_text,
+)
 from headsight.data.synth.landmarks import LANDMARKS
 from headsight.geometry.rotations import matrix_to_ypr
 
@@ -52,23 +55,18 @@ def write_scenes(
     if config.assets:
         load_assets(config.assets)  # fail before anything is written
     list_pictures(config.backgrounds)
-    header = {"schema": "headsight.scenes/2", "seed": seed, "config": _hash(config, seed, quality)}
+    header = {
+        "schema": "headsight.scenes/2",
+        "seed": seed,
+        "config": settings_hash(config, seed, quality),
+    }
     done = open_folder(folder, header, overwrite=overwrite, resume=resume)
     finished = {record["index"] for record in done}
-    if on_scene:
-        on_scene(len(finished))
-    with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-        for index, scene in iterate_scenes(config, n, workers=workers, seed=seed, skip=finished):
-            name = f"images/{index:06d}.jpg"
-            save_picture(Image.fromarray(scene.image), folder / name, quality)
-            record = {"index": index, "file_name": name, **coco_annotations(scene)}
-            journal.write(json.dumps(record) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
-            done.append(record)
-            if on_scene:
-                on_scene(len(done))
-    kept = sorted((r for r in done if r["index"] < n), key=lambda r: int(r["index"]))
+    scenes = iterate_scenes(config, n, workers=workers, seed=seed, skip=finished)
+    records = write_scenes_of(
+        scenes, folder, done, coco_annotations, quality=quality, on_scene=on_scene
+    )
+    kept = [record for record in records if record["index"] < n]
     target = folder / "annotations.json"
     write_text(target, json.dumps(_document(kept, header)))
     _contact_sheet([folder / r["file_name"] for r in kept], folder / "contact_sheet.jpg")
@@ -149,14 +147,6 @@ def _document(records: list[dict[str, Any]], header: dict[str, Any]) -> dict[str
         "annotations": annotations,
         "categories": [category],
     }
-
-
-def _hash(config: SceneConfig, seed: int, quality: int) -> str:
-    values = {k: str(v) for k, v in asdict(config).items()} | {
-        "seed": str(seed),
-        "quality": str(quality),
-    }
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _contact_sheet(pictures: list[Path], path: Path) -> None:

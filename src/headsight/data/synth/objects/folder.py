@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,13 @@ import numpy as np
 from PIL import Image
 
 from headsight.data.synth.backdrop import list_pictures
-from headsight.data.synth.journalled import JOURNAL, open_folder, save_picture, write_text
+from headsight.data.synth.journalled import (
+    open_folder,
+    save_picture,
+    settings_hash,
+    write_scenes_of,
+    write_text,
+)
 from headsight.data.synth.objects.categories import CATEGORIES
 from headsight.data.synth.objects.category import object_schema
 from headsight.data.synth.objects.config import ObjectScene, ObjectsConfig
@@ -53,24 +56,17 @@ def write_objects(
         ResumeError: the folder's journal was written with other settings.
     """
     list_pictures(config.backgrounds)  # fail before anything is written
-    header = {"schema": "headsight.objects/1", "seed": seed, "config": _hash(config, seed, quality)}
+    header = {
+        "schema": "headsight.objects/1",
+        "seed": seed,
+        "config": settings_hash(config, seed, quality),
+    }
     done = open_folder(folder, header, overwrite=overwrite, resume=resume)
     finished = {record["index"] for record in done}
-    if on_scene:
-        on_scene(len(finished))
     render = partial(_render, seed, config)
-    with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-        for index, scene in render_numbered(render, n, workers=workers, skip=finished):
-            name = f"images/{index:06d}.jpg"
-            save_picture(Image.fromarray(scene.image), folder / name, quality)
-            record = {"index": index, "file_name": name, **_record(scene)}
-            journal.write(json.dumps(record) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
-            done.append(record)
-            if on_scene:
-                on_scene(len(done))
-    kept = sorted((r for r in done if r["index"] < n), key=lambda r: int(r["index"]))
+    scenes = render_numbered(render, n, workers=workers, skip=finished)
+    records = write_scenes_of(scenes, folder, done, _record, quality=quality, on_scene=on_scene)
+    kept = [record for record in records if record["index"] < n]
     used = [name for name, category in CATEGORIES.items() if category.split == config.split]
     if config.categories:
         used = [name for name in used if name in config.categories]
@@ -163,11 +159,3 @@ def _cell(folder: Path, record: dict[str, Any]) -> Image.Image:
     ]
     with Image.open(folder / record["file_name"]) as image:
         return drawn(image.convert("RGB"), objects)
-
-
-def _hash(config: ObjectsConfig, seed: int, quality: int) -> str:
-    values = {k: str(v) for k, v in asdict(config).items()} | {
-        "seed": str(seed),
-        "quality": str(quality),
-    }
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
