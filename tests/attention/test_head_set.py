@@ -120,5 +120,6 @@ def test_fingerprints() -> None:
     assert len(first) == 16
     assert model_fingerprint(small_model(0, _name_or_path="elsewhere", dtype="bfloat16")) == first
     assert model_fingerprint(small_model(0).bfloat16()) == first
+    assert model_fingerprint(small_model(0, a_later_setting=None, another=False)) == first
     assert model_fingerprint(small_model(1)) != first  # the same shape, other weights
     assert model_fingerprint(small_model(0, layers=3)) != first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,8 +28,11 @@ FOLDER = Path(__file__).parents[2] / "reproductions" / "hpe-cogvlm"
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[Any]:
     """The scripts as modules."""
+    names = ("base", "crops", "reproduce", "rows", "stress", "tables", "testsets")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
+        for name in names:  # other reproductions have files of the same names
+            patch.delitem(sys.modules, name, raising=False)
         import base
         import reproduce
         import rows
@@ -40,6 +44,8 @@ def scripts() -> Iterator[Any]:
             base=base, reproduce=reproduce, rows=rows, stress=stress, tables=tables,
             testsets=testsets,
         )  # fmt: skip
+        for name in names:
+            sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

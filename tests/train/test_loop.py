@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,13 @@ def test_it_learns_and_finished_runs_do_nothing(tmp_path: Path) -> None:
     before = path.read_bytes()
     run_stage(_Line(dies_at=0), CONFIG, tmp_path, fingerprint="a", quiet=True)
     assert path.read_bytes() == before
+
+
+def test_stages_of_one_process_may_differ_in_precision(tmp_path: Path) -> None:
+    for name, bf16 in (("one", True), ("two", False), ("three", True)):
+        config = dataclasses.replace(CONFIG, bf16=bf16)
+        run_stage(_Line(), config, tmp_path / name, fingerprint="a", quiet=True)
+    assert _tensors(tmp_path / "one" / "checkpoint.safetensors")
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:

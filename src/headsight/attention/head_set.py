@@ -238,7 +238,8 @@ class HeadSet:
 def model_fingerprint(model: Any) -> str:
     """16 hex digits that tell one transformers model from another, whatever dtype it is loaded in.
 
-    Of its configuration, the names and shapes of its parameters, and a few values of each.
+    Of its configuration, the names and shapes of its parameters, and a few values of each. Settings
+    that are off do not count, as later versions may have more of them.
     """
     digest = hashlib.sha256(_configuration(model.config).encode())
     for name, parameter in sorted(model.named_parameters()):
@@ -252,7 +253,11 @@ def model_fingerprint(model: Any) -> str:
 def _configuration(config: Any) -> str:
     def kept(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: kept(v) for k, v in sorted(value.items()) if k not in _RUN_SETTINGS}
+            return {
+                k: kept(v)
+                for k, v in sorted(value.items())
+                if k not in _RUN_SETTINGS and v is not None and v is not False
+            }
         return value
 
     return json.dumps(kept(config.to_dict()), default=str, sort_keys=True)

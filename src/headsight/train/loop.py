@@ -124,7 +124,10 @@ def run_stage(
             whole), or a checkpoint cannot be written (the one before stays).
     """
     precision = "bf16" if config.bf16 else "no"
-    accelerator = require("accelerate").Accelerator(mixed_precision=precision, cpu=on_cpus())
+    accelerate = require("accelerate")
+    # it keeps the precision of the process's first stage, and refuses another
+    accelerate.state.AcceleratorState._reset_state()
+    accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=on_cpus())
     is_main = accelerator.is_main_process
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
