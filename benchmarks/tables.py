@@ -18,6 +18,8 @@ from typing import Any
 
 from speed_table import speed_table
 
+from headsight.eval.tables import fill_table
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "0.1.0"
 DOCUMENTS = tuple(ROOT / name for name in ("README.md", "docs/nano.md", "docs/speed.md"))
@@ -41,21 +43,12 @@ def main() -> None:
         old = document.read_text("utf-8")
         new = old
         for name, table in TABLES.items():
-            new = render(new, name, table())
+            if f"headsight:table {name} -->" in new:
+                new = fill_table(new, name, table())
         stale |= new != old
         if not check:
             document.write_text(new, "utf-8")
     sys.exit(1 if check and stale else 0)
-
-
-def render(text: str, name: str, table: str) -> str:
-    """`text` with `table` between the markers of `name`; unchanged without markers."""
-    begin, end = f"<!-- headsight:table {name} -->", "<!-- /headsight:table -->"
-    if begin not in text:
-        return text
-    head, rest = text.split(begin, 1)
-    _, tail = rest.split(end, 1)
-    return f"{head}{begin}\n{table}{end}{tail}"
 
 
 def heads_table() -> str:

@@ -27,6 +27,7 @@ from rows import ASKED, QUICK, TRAININGS, Steps, plan_of
 from scoring import ask_model, match_supports
 from tables import write_tables
 
+from headsight.cli.reproduce import in_processes, run_headsight
 from headsight.data.keypoint_files import read_keypoints
 from headsight.files import write_atomic
 from headsight.models.base import load_vlm
@@ -58,7 +59,7 @@ def main() -> None:
         write_plan(seed, chosen, base=base, objects=objects["seen"], out=out, steps=steps)
         for seed in seeds
     ]
-    run_all([("train", str(path)) for path in plans], given.jobs)
+    in_processes([("train", str(path)) for path in plans], given.jobs)
     tested = {name: objects[name] for name in ("seen_test", "unseen_test")}
     limit = 4 if given.quick else None
     asked = [(out / "seeds" / seed / name, name) for seed in seeds for name in chosen]
@@ -104,7 +105,7 @@ def render(name: str, out: Path, given: argparse.Namespace) -> Path:
     count = 34 if given.quick else number
     if not (folder / "annotations.json").exists():
         words = ("scenes", "--objects", "--n", str(count), "--out", str(folder), "--size", SIZE)
-        headsight(*words, "--resume", *options)
+        run_headsight(*words, "--resume", *options)
     return folder
 
 
@@ -128,13 +129,6 @@ def write_plan(
     path = folder / "plan.yaml"
     write_atomic(path, yaml.safe_dump(plan, sort_keys=False).encode())
     return path
-
-
-def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
-    """So many at once, each in a process of its own on one thread."""
-    extra = ("--threads", "1", *(("--quiet",) if jobs > 1 else ()))
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda words: headsight(*words, *extra), commands))
 
 
 def score(folder: Path, name: str, tested: dict[str, Path], limit: int | None) -> None:
@@ -167,12 +161,6 @@ def ask_all(job: dict[str, Any]) -> None:
             schemas = schemas_for(path)
             row[name] = ask_model(vlm, instances, schemas, mode=mode, window=window)
     write_atomic(Path(job["path"]), json.dumps(rows, indent=1).encode() + b"\n")
-
-
-def headsight(*words: str) -> None:
-    """Run a command; its messages are shown."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "headsight", *words], check=True, env=environment)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from headsight.eval.tables import fill_table, mean_and_spread
 from headsight.files import write_atomic
 
 ROWS = {
@@ -39,10 +38,7 @@ def write_tables(results: Path, readme: Path | None) -> None:
         return
     text = readme.read_text("utf-8")
     for name, table in tables.items():
-        begin, end = f"<!-- headsight:table {name} -->", "<!-- /headsight:table -->"
-        before, found, rest = text.partition(begin)
-        if found:
-            text = f"{before}{begin}\n{table}{end}{rest.partition(end)[2]}"
+        text = fill_table(text, name, table)
     write_atomic(readme, text.encode())
 
 
@@ -52,7 +48,7 @@ def _table(record: dict[str, Any], where: str) -> str:
     for name, title in ROWS.items():
         found = [seed[name][where] for seed in record["seeds"].values() if name in seed]
         if found:
-            cells = [_mean([100 * one["pck"][t] for one in found]) for t in THRESHOLDS]
+            cells = [mean_and_spread([100 * one["pck"][t] for one in found]) for t in THRESHOLDS]
             rows.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join([*rows, ""])
 
@@ -73,15 +69,10 @@ def _categories(record: dict[str, Any]) -> str:
     names = sorted(next(iter(tables.values()))[0], key=lambda name: (name in NEW, name))
     for name in names:
         cells = [
-            _mean([100 * table[name]["pck@0.2"] for table in found if name in table])
+            mean_and_spread([100 * table[name]["pck@0.2"] for table in found if name in table])
             for found in tables.values()
         ]
         rows.append(
             f"| {name}{' (new points)' if name in NEW else ''} | " + " | ".join(cells) + " |"
         )
     return "\n".join([*rows, ""])
-
-
-def _mean(values: list[float]) -> str:
-    shown = f"{np.mean(values):.1f}"
-    return shown + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")

@@ -16,10 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +27,7 @@ from stress import stress, stress_questions
 from tables import write_tables
 from testsets import photographs, weakened
 
+from headsight.cli.reproduce import in_processes, run_headsight
 from headsight.files import write_atomic
 
 HERE = Path(__file__).parent
@@ -67,14 +64,15 @@ def main() -> None:
     few = 6 if given.quick else None
     base = make_base(scenes, out / "base", steps=few)
     seeds = [str(seed) for seed in range(given.seeds)]
-    run_all([write_plan(name, base, data, steps, given) for name in seeds], given.jobs)
+    plans = [write_plan(name, base, data, steps, given) for name in seeds]
+    in_processes([("train", str(plan)) for plan in plans], given.jobs)
     rows = {name: collect(out / "seeds" / name) for name in seeds}
     for name in seeds:
         rows[name]["cnn"] = crop_row(int(name), data, out / "cnn", quick=given.quick)
     plain = None
     if not given.quick:
         base = make_base(scenes, out / PLAIN / "base", experts=False)
-        run_all([write_plan(PLAIN, base, data, steps, given)], given.jobs)
+        in_processes([("train", str(write_plan(PLAIN, base, data, steps, given)))], given.jobs)
         plain = collect(out / "seeds" / PLAIN)
     asked = stress_questions(data["probe"], out / "stress", limit=few)
     broken = {
@@ -113,7 +111,7 @@ def render(out: Path, given: argparse.Namespace) -> dict[str, Path]:
         count = 24 if given.quick else number
         assets = ("--assets", str(given.assets)) if given.assets and name == "other" else ()
         if not (folder / "annotations.json").exists():
-            headsight(
+            run_headsight(
                 "scenes", "--n", str(count), "--out", str(folder), "--resume", *options, *assets
             )
         folders[name] = folder
@@ -139,19 +137,6 @@ def write_plan(
     path = folder / "plan.yaml"
     write_atomic(path, yaml.safe_dump(plan, sort_keys=False).encode())
     return path
-
-
-def run_all(plans: Sequence[Path], jobs: int) -> None:
-    """So many plans at once, each in a process of its own on one thread."""
-    words = ("--threads", "1", *(("--quiet",) if jobs > 1 else ()))
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda path: headsight("train", str(path), *words), plans))
-
-
-def headsight(*words: str) -> None:
-    """Run a command; its messages are shown."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "headsight", *words], check=True, env=environment)
 
 
 def collect(folder: Path) -> dict[str, Any]:

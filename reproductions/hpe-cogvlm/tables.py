@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from headsight.eval.tables import fill_table, mean_and_spread
 from headsight.files import write_atomic
 
 ROWS = {
@@ -53,19 +54,9 @@ def write_tables(results: Path, readme: Path | None) -> None:
         print("\n".join(f"{SETS.get(name, name)}\n\n{table}" for name, table in tables.items()))
         return
     text = readme.read_text("utf-8")
-    write_atomic(readme, render(text, tables).encode())
-
-
-def render(text: str, tables: dict[str, str]) -> str:
-    """`text` with the tables between their markers."""
     for name, table in tables.items():
-        begin, end = f"<!-- headsight:table {name} -->", "<!-- /headsight:table -->"
-        before, found, rest = text.partition(begin)
-        if not found:
-            continue
-        _, _, after = rest.partition(end)
-        text = f"{before}{begin}\n{table}{end}{after}"
-    return text
+        text = fill_table(text, name, table)
+    write_atomic(readme, text.encode())
 
 
 def _table(record: dict[str, Any], where: str) -> str:
@@ -139,13 +130,8 @@ def _cell(
 ) -> str:
     """Mean over the seeds, and how far they lie from it."""
     values = _values(record, row, skill, key)[: 1 if first else None]
-    if not values:
-        return "-"
-    scaled = np.array(values) * factor
-    shown = f"{scaled.mean():.{digits}f}"
-    if len(scaled) > 1:
-        shown += f" ± {scaled.std(ddof=1):.{digits}f}"
-    return shown + unit
+    shown = mean_and_spread([factor * value for value in values], digits=digits)
+    return shown + unit if values else shown
 
 
 def _values(record: dict[str, Any], row: str, skill: str, key: str) -> Sequence[float]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from headsight.eval.tables import fill_table
 from headsight.files import write_atomic
 
 PAPER_CRITERIA = {
@@ -47,10 +48,7 @@ def render(text: str, results: Path) -> str:
         "simulated": lambda: _simulated(simulated),
     }
     for name, make in tables.items():
-        begin, end = f"<!-- headsight:table {name} -->", "<!-- /headsight:table -->"
-        before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
-        text = f"{before}{begin}\n{make()}{end}{after}"
+        text = fill_table(text, name, make())
     return text
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["reproduce"]
+__all__ = ["in_processes", "reproduce", "run_headsight"]
 
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -58,3 +61,24 @@ def _folder() -> Path:
         f"There is no folder reproductions here or at {beside}. Clone the repository and run this"
         " inside it."
     )
+
+
+def run_headsight(*words: str) -> None:
+    """Run a command in a process of its own, on one thread; its messages are shown.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "headsight", *words], check=True, env=environment)
+
+
+def in_processes(commands: Sequence[Sequence[str]], jobs: int) -> None:
+    """So many trainings at once, each on one thread; of several no progress is shown.
+
+    Raises:
+        subprocess.CalledProcessError: one failed; those that run are finished first.
+    """
+    extra = ("--threads", "1", *(("--quiet",) if jobs > 1 else ()))
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda words: run_headsight(*words, *extra), commands))
