@@ -1,15 +1,19 @@
-"""M0 of the reproduction: a small VLM that can point at coloured shapes, on the frozen encoder.
+r"""M0 of the reproduction: a small VLM that can point at coloured shapes, on the frozen encoder.
 
 It stands for what a VLM brings along before it is taught keypoints: reading words, finding what
-they name among the tokens, writing its place. It never saw an object or a description.
+they name among the tokens, writing its place. It never saw an object or a description; of those of
+the seen categories only the words are known, so that each is one token.
 
-    python reproductions/capellm/base.py --encoder runs/capellm/encoder --out runs/capellm/base
+    python reproductions/capellm/base.py --objects runs/capellm/seen \
+        --encoder runs/capellm/encoder --out runs/capellm/base
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,8 @@ from safetensors import safe_open
 
 from headsight.files import write_atomic
 from headsight.language.codec import encode
+from headsight.language.schema import KeypointSchema
+from headsight.language.schema_library import read_schemas
 from headsight.language.spec import CodecSpec
 from headsight.models.grounding.config import GroundingVLMConfig
 from headsight.models.grounding.headgrid import fourier_features
@@ -40,8 +46,8 @@ SHAPES = ("ball", "box", "tree", "ring")
 POINT = CodecSpec("point")
 PICTURES, STEPS, BATCH, RATE = 6000, 1200, 32, 1.5e-3
 DECODER = {
-    "hidden_size": 192, "intermediate_size": 448, "num_hidden_layers": 4,
-    "num_attention_heads": 6, "expert_layers": [], "adapter": "linear",
+    "hidden_size": 256, "intermediate_size": 448, "num_hidden_layers": 4,
+    "num_attention_heads": 8, "expert_layers": [], "adapter": "linear",
 }  # fmt: skip
 PLACE = 40
 """Channels of a token that tell where its cell is."""
@@ -50,19 +56,24 @@ PLACE = 40
 def main() -> None:
     """Make the folder."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--objects", type=Path, required=True, help="rendered seen objects")
     parser.add_argument("--encoder", type=Path, required=True, help="folder of encoder.py")
     parser.add_argument("--out", type=Path, required=True, help="model folder")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--pictures", type=int, default=PICTURES)
     options = parser.parse_args()
-    make_base(options.encoder, options.out, steps=options.steps, pictures=options.pictures)
+    counts = {"steps": options.steps, "pictures": options.pictures}
+    make_base(options.objects, options.encoder, options.out, **counts)
 
 
-def make_base(encoder: Path, out: Path, *, steps: int = STEPS, pictures: int = PICTURES) -> Path:
+def make_base(
+    objects: Path, encoder: Path, out: Path, *, steps: int = STEPS, pictures: int = PICTURES
+) -> Path:
     """The folder of the taught model; what is there already is not done again."""
     blank = out / "blank"
     if not (blank / "config.json").exists():
-        write_blank(encoder / "checkpoint.safetensors", blank)
+        words = words_of(read_schemas(objects / "schemas.json"))
+        write_blank(encoder / "checkpoint.safetensors", blank, words)
     shapes = write_shapes(out / "shapes", pictures)
     plan = {
         "name": "pointing",
@@ -86,9 +97,22 @@ def make_base(encoder: Path, out: Path, *, steps: int = STEPS, pictures: int = P
     return run_plan(read_plan(path))
 
 
-def write_blank(checkpoint: Path, folder: Path) -> None:
+def words_of(schemas: Iterable[KeypointSchema]) -> list[str]:
+    """All words of names and descriptions."""
+    texts = (
+        text
+        for schema in schemas
+        for text in (
+            schema.name,
+            *(f"{point.name} {point.description}" for point in schema.keypoints),
+        )
+    )
+    return sorted({word for text in texts for word in re.findall(r"[^\W\d_]+", text)})
+
+
+def write_blank(checkpoint: Path, folder: Path, words: Iterable[str]) -> None:
     """The encoder under a decoder of random weights."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(words)
     config = GroundingVLMConfig(
         vocab_size=len(tokenizer),
         vision_config=dict(VISION),

@@ -37,6 +37,7 @@ STEPS, BATCH, RATE = 1200, 32, 1e-3
 SPREAD = 0.6
 """Of the target around a point, in cells."""
 HELD_OUT = 96
+"""Objects for validation, of few a fifth."""
 
 
 def main() -> None:
@@ -88,7 +89,8 @@ class PointJob:
 
     def __init__(self, objects: Path) -> None:
         found = [one for one in read_keypoints(objects).instances if one.visible.any()]
-        self.instances, self.held_out = found[HELD_OUT:], found[:HELD_OUT]
+        kept = min(HELD_OUT, len(found) // 5)
+        self.instances, self.held_out = found[kept:], found[:kept]
         self.names = sorted({name for one in found for name in one.names})
         self._index = {name: number for number, name in enumerate(self.names)}
         self.module = PointFinder(len(self.names))

@@ -13,25 +13,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import yaml
 from base import make_base
-from encoder import PointFinder, PointJob, train_encoder
+from encoder import SIDE, PointFinder, PointJob, train_encoder
 from rows import ASKED, QUICK, TRAININGS, Steps, plan_of
-from scoring import ask_model, match_supports
+from scoring import match_supports
 from tables import write_tables
 
 from headsight.cli.reproduce import in_processes, run_headsight
 from headsight.data.keypoint_files import read_keypoints
 from headsight.files import write_atomic
-from headsight.models.base import load_vlm
-from headsight.teach.keypoint_rounds import schemas_for
 from headsight.train.checkpoint import load_average_
 
 HERE = Path(__file__).parent
@@ -52,22 +47,27 @@ def main() -> None:
     objects = {name: render(name, out, given) for name in OBJECTS}
     encoder = train_encoder(objects["seen"], out / "encoder", steps=steps.encoder)
     pictures = {"pictures": 16} if given.quick else {}
-    base = make_base(out / "encoder", out / "base", steps=steps.base, **pictures)
+    base = make_base(objects["seen"], out / "encoder", out / "base", steps=steps.base, **pictures)
     seeds = [str(seed) for seed in range(given.seeds)]
     chosen = ("dynamic",) if given.quick else tuple(TRAININGS)
     plans = [
         write_plan(seed, chosen, base=base, objects=objects["seen"], out=out, steps=steps)
         for seed in seeds
     ]
-    in_processes([("train", str(path)) for path in plans], given.jobs)
+    in_processes([("train", str(path), "--threads", "1", "--quiet") for path in plans], given.jobs)
     tested = {name: objects[name] for name in ("seen_test", "unseen_test")}
     limit = 4 if given.quick else None
-    asked = [(out / "seeds" / seed / name, name) for seed in seeds for name in chosen]
-    with ThreadPoolExecutor(given.jobs) as pool:
-        list(pool.map(lambda task: score(*task, tested, limit), asked))
+    asked = {
+        (seed, *key): task
+        for seed in seeds
+        for name in chosen
+        for key, task in questions(out / "seeds" / seed / name, name, tested, limit).items()
+    }
+    in_processes([words for path, words in asked.values() if not path.exists()], given.jobs)
     rows: dict[str, Any] = {seed: {} for seed in seeds}
-    for folder, _ in asked:
-        rows[folder.parent.name] |= json.loads((folder / "keypoints.json").read_text("utf-8"))
+    for (seed, row, where), (path, _) in asked.items():
+        figures = json.loads(path.read_text("utf-8"))["figures"]["all"]
+        rows[seed].setdefault(row, {})[where] = figures
     finder = PointFinder(len(PointJob(objects["seen"]).names))
     load_average_(finder, encoder)
     for seed in seeds:
@@ -113,8 +113,6 @@ def write_plan(
     seed: str, chosen: Sequence[str], *, base: Path, objects: Path, out: Path, steps: Steps
 ) -> Path:
     """The YAML of one seed."""
-    from encoder import SIDE
-
     folder = out / "seeds" / seed
     plan = plan_of(
         int(seed),
@@ -131,36 +129,19 @@ def write_plan(
     return path
 
 
-def score(folder: Path, name: str, tested: dict[str, Path], limit: int | None) -> None:
-    """Ask one model in every mode, in a process of its own; kept beside it."""
-    path = folder / "keypoints.json"
-    if path.exists():
-        return
-    job = {
-        "model": str(folder / "model"),
-        "name": name,
-        "tested": {k: str(v) for k, v in tested.items()},
-        "limit": limit,
-        "path": str(path),
-    }
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    code = "import json, sys; from reproduce import ask_all; ask_all(json.loads(sys.argv[1]))"
-    words = [sys.executable, "-c", code, json.dumps(job)]
-    environment["PYTHONPATH"] = os.pathsep.join((str(HERE), environment.get("PYTHONPATH", "")))
-    subprocess.run(words, check=True, env=environment)
-
-
-def ask_all(job: dict[str, Any]) -> None:
-    """Figures of one model, by how it is asked and what about."""
-    vlm = load_vlm(job["model"])
-    rows: dict[str, Any] = {}
-    for mode, window in ASKED[job["name"]]:
-        row = rows.setdefault(f"{job['name']} {mode} {window}", {})
-        for name, path in job["tested"].items():
-            instances = read_keypoints(path).instances[: job["limit"]]
-            schemas = schemas_for(path)
-            row[name] = ask_model(vlm, instances, schemas, mode=mode, window=window)
-    write_atomic(Path(job["path"]), json.dumps(rows, indent=1).encode() + b"\n")
+def questions(
+    folder: Path, name: str, tested: dict[str, Path], limit: int | None
+) -> dict[tuple[str, str], tuple[Path, list[str]]]:
+    """Where figures of a model go and the command that makes them, by row and test set."""
+    few = [] if limit is None else ["--limit", str(limit)]
+    found = {}
+    for mode, window in ASKED[name]:
+        for where, objects in tested.items():
+            path = folder / f"{mode}-{window}-{where}.json"
+            words = ["eval", "keypoints", "--gt", str(objects), "--model", str(folder / "model")]
+            words += ["--mode", mode, "--window", str(window), "--output", str(path), "--quiet"]
+            found[f"{name} {mode} {window}", where] = path, [*words, *few]
+    return found
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""PCK of a taught model, and of the classical rival that is shown one annotated example."""
+"""The classical rival, which is shown one annotated example and reads no words."""
 
 from __future__ import annotations
 
@@ -15,35 +15,7 @@ from headsight.cut_out import cut_out
 from headsight.data.keypoints import KeypointInstance
 from headsight.eval.pck import pck
 from headsight.geometry.keypoints import crop_of
-from headsight.language.schema import KeypointSchema
-from headsight.models.base import VLM
 from headsight.picture import open_picture
-from headsight.tasks.keypoints import asking_of, find_keypoints
-from headsight.teach.keypoint_rounds import schema_of
-
-THRESHOLDS = (0.05, 0.1, 0.15, 0.2)
-
-
-def ask_model(
-    vlm: VLM,
-    instances: Sequence[KeypointInstance],
-    schemas: Sequence[KeypointSchema],
-    *,
-    mode: str,
-    window: int,
-) -> dict[str, Any]:
-    """Figures of all objects, each asked about by itself."""
-    asking = asking_of(vlm, mode=mode, window=window)
-    found = []
-    for one in instances:
-        schema = schema_of(one, schemas)
-        category = one.category.replace("_", " ")
-        box = np.asarray(one.box, np.float64)[None]
-        points = find_keypoints(
-            vlm, open_picture(one.image), box, schema, category=category, asking=asking
-        )
-        found.append(points.points[0])
-    return figures(instances, found)
 
 
 def match_supports(
@@ -79,28 +51,15 @@ def match_supports(
             points[~support.visible] = np.nan
             scored.append(one)
             found.append(points)
-    return figures(scored, found)
-
-
-def figures(instances: Sequence[KeypointInstance], found: Sequence[Any]) -> dict[str, Any]:
-    """PCK at every threshold and by category."""
     result = pck(
         found,
-        [one.points for one in instances],
-        [one.visible for one in instances],
-        np.array([one.box_length for one in instances]),
-        thresholds=THRESHOLDS,
-        categories=[one.category for one in instances],
+        [one.points for one in scored],
+        [one.visible for one in scored],
+        np.array([one.box_length for one in scored]),
+        categories=[one.category for one in scored],
         resamples=0,
     )
-    return {
-        "pck": {f"{threshold:g}": value for threshold, value in result.pck.items()},
-        "nme": result.nme,
-        "objects": result.instances,
-        "missed": result.missed,
-        "points": result.points,
-        "by_category": result.per_category,
-    }
+    return result.to_dict()
 
 
 @torch.no_grad()

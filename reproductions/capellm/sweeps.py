@@ -13,14 +13,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scoring import ask_model
-
-from headsight.data.keypoint_files import read_keypoints
+from headsight.cli.reproduce import run_headsight
 from headsight.data.synth.objects import ObjectsConfig, write_objects
 from headsight.files import write_atomic
-from headsight.models.base import load_vlm
 from headsight.teach.curves import Curve, draw_curves
-from headsight.teach.keypoint_rounds import schemas_for
 
 HERE = Path(__file__).parent
 COMMON: dict[str, Any] = {"image_wh": (224, 224), "second_share": 0.0, "cut_share": 0.0}
@@ -52,7 +48,6 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=PICTURES)
     parser.add_argument("--results", type=Path, default=HERE / "results" / "sweeps.json")
     options = parser.parse_args()
-    vlm = load_vlm(str(options.model))
     found: dict[str, dict[str, float]] = {}
     for name, values in SWEEPS.items():
         for value, settings in values.items():
@@ -60,10 +55,13 @@ def main() -> None:
             if not (folder / "annotations.json").exists():
                 config = ObjectsConfig(**{**COMMON, **settings})
                 write_objects(folder, config, options.pictures, seed=77, resume=True)
-            instances = read_keypoints(folder).instances
-            figures = ask_model(vlm, instances, schemas_for(folder), mode="cumulative", window=7)
-            found.setdefault(name, {})[f"{value:g}"] = figures["pck"]["0.2"]
-            print(f"{name} {value:g}: PCK@0.2 {figures['pck']['0.2']:.3f}", flush=True)
+            path = folder / "answers.json"
+            if not path.exists():
+                words = ("eval", "keypoints", "--gt", str(folder), "--model", str(options.model))
+                run_headsight(*words, "--output", str(path), "--quiet")
+            figures = json.loads(path.read_text("utf-8"))["figures"]["all"]
+            found.setdefault(name, {})[f"{value:g}"] = figures["pck@0.2"]
+            print(f"{name} {value:g}: PCK@0.2 {figures['pck@0.2']:.3f}", flush=True)
     record = {"schema": "headsight.sweeps/1", "pictures": options.pictures, "pck20": found}
     write_atomic(options.results, json.dumps(record, indent=1).encode() + b"\n")
     for name, row in found.items():

@@ -48,7 +48,7 @@ def _table(record: dict[str, Any], where: str) -> str:
     for name, title in ROWS.items():
         found = [seed[name][where] for seed in record["seeds"].values() if name in seed]
         if found:
-            cells = [mean_and_spread([100 * one["pck"][t] for one in found]) for t in THRESHOLDS]
+            cells = [mean_and_spread([100 * one[f"pck@{t}"] for one in found]) for t in THRESHOLDS]
             rows.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join([*rows, ""])
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,14 @@ def main() -> None:
     few = 6 if given.quick else None
     base = make_base(scenes, out / "base", steps=few)
     seeds = [str(seed) for seed in range(given.seeds)]
-    plans = [write_plan(name, base, data, steps, given) for name in seeds]
-    in_processes([("train", str(plan)) for plan in plans], given.jobs)
+    train([write_plan(name, base, data, steps, given) for name in seeds], given.jobs)
     rows = {name: collect(out / "seeds" / name) for name in seeds}
     for name in seeds:
         rows[name]["cnn"] = crop_row(int(name), data, out / "cnn", quick=given.quick)
     plain = None
     if not given.quick:
         base = make_base(scenes, out / PLAIN / "base", experts=False)
-        in_processes([("train", str(write_plan(PLAIN, base, data, steps, given)))], given.jobs)
+        train([write_plan(PLAIN, base, data, steps, given)], given.jobs)
         plain = collect(out / "seeds" / PLAIN)
     asked = stress_questions(data["probe"], out / "stress", limit=few)
     broken = {
@@ -137,6 +137,11 @@ def write_plan(
     path = folder / "plan.yaml"
     write_atomic(path, yaml.safe_dump(plan, sort_keys=False).encode())
     return path
+
+
+def train(plans: Sequence[Path], jobs: int) -> None:
+    """So many plans at once, each on one thread."""
+    in_processes([("train", str(plan), "--threads", "1", "--quiet") for plan in plans], jobs)
 
 
 def collect(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from PIL import Image
 from rich.progress import Progress
 
 from headsight.cli.eval_keypoints import Evaluated, evaluate_keypoints
-from headsight.cli.keypoint_answers import ask_keypoints
+from headsight.cli.keypoint_answers import InBatches, ask_keypoints
 from headsight.data.keypoint_files import read_keypoints
 from headsight.data.keypoint_results import SCHEMA
 from headsight.data.keypoints import KeypointInstance
@@ -250,6 +250,39 @@ def test_a_model_is_asked_once_about_what_has_a_picture(tmp_path: Path) -> None:
     assert result["figures"]["all"]["pck@0.2"] == 0.5
     assert result["figures"]["answers"]["failures"] == {"refusal": 2}
     assert result["coverage"].startswith("scored on 2 of 3")
+
+
+def test_a_bad_mate_does_not_spoil_a_batch(tmp_path: Path) -> None:
+    truth = read_keypoints(labels(tmp_path))
+    (tmp_path / "1.png").write_bytes(b"torn")
+    asked: list[list[str]] = []
+
+    def find(mates: Any) -> list[Any]:
+        for one in mates:
+            one.open()
+        asked.append([one.id for one in mates])
+        return [Found([one.points], [np.ones(2)], [(None, None)]) for one in mates]
+
+    predict = InBatches(find, truth.instances, 3)
+    with Progress(disable=True) as progress:
+        outcome = ask_keypoints(truth, predict, journal=None, progress=progress)
+    assert [p.id for p in outcome.judged] == ["10", "12"]
+    assert [one["id"] for one in outcome.failures] == ["11"]
+    assert asked == [["10"], ["12"]]
+    asked.clear()
+    Image.new("RGB", (200, 200)).save(tmp_path / "1.png")
+    whole = InBatches(find, truth.instances, 2)
+    for one in truth.instances:
+        np.testing.assert_array_equal(whole(one)[0], one.points)
+    assert asked == [["10", "11"], ["12"]]
+
+
+class Found(NamedTuple):
+    """What a model found, as `Keypoints` has it."""
+
+    points: Any
+    scores: Any
+    failures: Any
 
 
 EYES = {

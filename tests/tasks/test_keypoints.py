@@ -15,7 +15,7 @@ from headsight.data.keypoint_files import read_keypoints
 from headsight.errors import InputError
 from headsight.language.rounds import RoundFormat
 from headsight.picture import Picture, open_picture
-from headsight.tasks.keypoints import Asking, Keypoints, asking_of, find_keypoints
+from headsight.tasks.keypoints import Asking, Keypoints, asking_of, find_keypoints, find_together
 
 BOX = np.array([[100.0, 50.0, 180.0, 90.0]])
 PICTURE = Picture(Image.new("RGB", (640, 480), "gray"))
@@ -173,6 +173,9 @@ def test_objects_together_are_objects_one_by_one(taught: tuple[Any, Path]) -> No
     for number, box in enumerate(boxes):
         alone = find_keypoints(vlm, Picture(row), box[None], SCHEMA, asking=asking)
         np.testing.assert_allclose(together.points[number], alone.points[0])
+    objects = [(Picture(image), np.array([0.0, 0, SIDE, SIDE])) for image in pictures]
+    for number, other in enumerate(find_together(vlm, objects, SCHEMA, asking=asking)):
+        np.testing.assert_allclose(other.points[0], together.points[number] - (number * SIDE, 0))
 
 
 def test_orders(taught: tuple[Any, Path]) -> None:

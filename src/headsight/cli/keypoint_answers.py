@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Predict", "ask_keypoints", "ask_model"]
+__all__ = ["InBatches", "Predict", "ask_keypoints", "ask_model"]
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from headsight.cli.journalled import Outcome, run_journalled
 from headsight.data.keypoint_results import prediction_from_dict, prediction_to_dict
 from headsight.data.keypoints import KeypointInstance, KeypointPrediction, KeypointSet
+from headsight.errors import HeadsightError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from headsight.files import Journal
+    from headsight.tasks.keypoints import Keypoints
 
 Predict = Callable[
     [KeypointInstance],
@@ -97,7 +99,8 @@ def ask_model(
     from headsight.cli.journalled import open_journal
     from headsight.cli.probes import progress_on_stderr
     from headsight.grounder import load
-    from headsight.tasks.keypoints import asking_of, find_keypoints
+    from headsight.models.base import AttentiveVLM
+    from headsight.tasks.keypoints import asking_of, find_together
     from headsight.teach.keypoint_rounds import category_schemas
 
     schemas = category_schemas(truth, labels, asking["schema"] or ())  # before anything is loaded
@@ -114,18 +117,59 @@ def ask_model(
         vlm = load(model, device=device).vlm
         way = asking_of(vlm, mode=asking["mode"], window=asking["window"])
 
-        def predict(instance: KeypointInstance) -> Any:
-            box = np.asarray(instance.box, np.float64)[None]
-            found = find_keypoints(
-                vlm,
-                instance.open(),
-                box,
-                schemas[instance.category],
-                category=instance.word,
-                asking=way,
+        def find(mates: Sequence[KeypointInstance]) -> list[Keypoints]:
+            objects = [(one.open(), np.asarray(one.box, np.float64)) for one in mates]
+            first = mates[0]
+            return find_together(
+                vlm, objects, schemas[first.category], category=first.word, asking=way
             )
-            return found.points[0], found.scores[0], found.failures[0]
 
+        # a batch is kept in the journal when all of it was answered
+        batch = way.batch if way.mode == "cumulative" and isinstance(vlm, AttentiveVLM) else 1
+        there = [one for one in truth.instances if one.id not in truth.without_picture]
+        predict = InBatches(find, there, batch)
         with progress_on_stderr(quiet) as progress:
             outcome = ask_keypoints(truth, predict, journal=journal, progress=progress)
     return outcome.judged, outcome.failures
+
+
+class InBatches:
+    """Answers about one instance after the other, asked together with later ones of its kind."""
+
+    def __init__(
+        self,
+        find: Callable[[Sequence[KeypointInstance]], list[Keypoints]],
+        instances: Sequence[KeypointInstance],
+        size: int,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            find: asks about instances of one category at once; raises where one cannot be asked.
+            instances: all, in the order in which they will be asked about.
+            size: most instances at once.
+        """
+        self._find, self._instances, self._size = find, instances, size
+        self._place = {one.id: place for place, one in enumerate(instances)}
+        self._found: dict[str, Keypoints] = {}
+
+    def __call__(self, instance: KeypointInstance) -> Any:
+        """As `Predict`."""
+        if instance.id not in self._found:
+            later = self._instances[self._place[instance.id] + 1 :]
+            mates = [
+                one for one in later
+                if (one.category, one.word) == (instance.category, instance.word)
+                and one.id not in self._found
+            ]  # fmt: skip
+            self._ask([instance, *mates[: self._size - 1]])
+        found = self._found.pop(instance.id)
+        return found.points[0], found.scores[0], found.failures[0]
+
+    def _ask(self, mates: Sequence[KeypointInstance]) -> None:
+        try:
+            found = self._find(mates)
+        except HeadsightError:  # of one of them: it is told when its turn comes
+            mates = mates[:1]
+            found = self._find(mates)
+        self._found |= {one.id: answer for one, answer in zip(mates, found, strict=True)}

@@ -74,11 +74,10 @@ def run_headsight(*words: str) -> None:
 
 
 def in_processes(commands: Sequence[Sequence[str]], jobs: int) -> None:
-    """So many trainings at once, each on one thread; of several no progress is shown.
+    """So many commands at once.
 
     Raises:
         subprocess.CalledProcessError: one failed; those that run are finished first.
     """
-    extra = ("--threads", "1", *(("--quiet",) if jobs > 1 else ()))
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda words: run_headsight(*words, *extra), commands))
+        list(pool.map(lambda words: run_headsight(*words), commands))

@@ -6,7 +6,7 @@ each by itself or behind the answers before it.
 
 from __future__ import annotations
 
-__all__ = ["ORDERS", "Asking", "Keypoints", "asking_of", "find_keypoints"]
+__all__ = ["ORDERS", "Asking", "Keypoints", "asking_of", "find_keypoints", "find_together"]
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,6 +34,8 @@ _LOG = logging.getLogger(__name__)
 ORDERS = ("schema", "confidence")
 """Orders by name: that of the schema, or the surest point first."""
 _BATCH = 15
+Told = tuple[Reply, tuple[Density, ...]]
+"""An answer, and the distributions of its numbers where they were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,55 +182,119 @@ def find_keypoints(
         InputError: a box without area or outside the picture, an order that is none, a mode that
             this model does not have, or a conversation too long for it.
     """
-    asking = asking or asking_of(vlm)
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    found = find_together(
+        vlm, [(picture, box) for box in boxes], schema, category=category, asking=asking
+    )
+    return _joined(found, picture, boxes, schema, category or schema.word)
+
+
+def find_together(
+    vlm: VLM,
+    objects: Sequence[tuple[Picture, Float[NDArray[Any], " 4"]]],
+    schema: KeypointSchema,
+    *,
+    category: str | None = None,
+    asking: Asking | None = None,
+) -> list[Keypoints]:
+    """The points of `schema` on objects of any pictures, which are asked about at once.
+
+    Args:
+        vlm: as in `find_keypoints`.
+        objects: pictures and boxes, xyxy px.
+        schema: names and descriptions.
+        category: what the objects are, in words; by default the schema's only category.
+        asking: by default what the model was taught with.
+
+    Raises:
+        InputError: as `find_keypoints`.
+    """
+    asking = asking or asking_of(vlm)
     word = category or schema.word
-    crops = [crop_in(asking.frame, box, picture.image_wh, pad=asking.pad) for box in boxes]
-    shown = [Picture(cut_out(picture.image, crop, side=asking.side)) for crop in crops]
+    crops = [
+        crop_in(asking.frame, box, picture.image_wh, pad=asking.pad) for picture, box in objects
+    ]
+    shown = [
+        Picture(cut_out(picture.image, crop, side=asking.side))
+        for (picture, _), crop in zip(objects, crops, strict=True)
+    ]
     questions = asking.form.questions(schema, word)
     order = _order(asking.order, schema)
     if order is None and asking.mode == "independent":
         order = list(range(len(schema)))  # what is asked alone needs no order
     said = _ask(vlm, shown, questions, order, asking)
-    read = [[_read(reply, asking) for reply, _ in row] for row in said]
-    shape = (len(boxes), len(schema))
-    points, scores = np.full((*shape, 2), np.nan), np.zeros(shape)
-    densities = np.full((*shape, 2, asking.form.spec.steps), np.nan)
-    for n, row in enumerate(read):
-        for k, answer in enumerate(row):
-            numbers = said[n][k][1]
-            if len(numbers) == 2:
-                densities[n, k] = [number.bins for number in numbers]
-            if not answer.is_valid or answer.value is None:
-                continue
-            place = np.asarray(answer.value, np.float64)
-            if asking.decode != "argmax" and len(numbers) == 2:
-                place = _decoded(densities[n, k], asking)
-            points[n, k] = crops[n].to_image(place)
-            scores[n, k] = answer.confidence if answer.confidence is not None else 1.0
-        if len(schema) > 1 and np.isfinite(points[n]).all() and not np.ptp(points[n], axis=0).any():
-            _LOG.warning("event=degenerate box=%s: all points coincide", boxes[n].tolist())
-    exchanges = [
-        Exchange(reply.prompt, reply.text, answer.to_dict())
-        for row, answers in zip(said, read, strict=True)
-        for (reply, _), answer in zip(row, answers, strict=True)
+    return [
+        _keypoints(picture, box, crop, row, schema, word, asking)
+        for (picture, box), crop, row in zip(objects, crops, said, strict=True)
     ]
+
+
+def _keypoints(
+    picture: Picture,
+    box: Float[NDArray[Any], " 4"],
+    crop: Crop,
+    said: Sequence[Told],
+    schema: KeypointSchema,
+    word: str,
+    asking: Asking,
+) -> Keypoints:
+    """What the answers about one object say."""
+    points, scores = np.full((len(schema), 2), np.nan), np.zeros(len(schema))
+    densities = np.full((len(schema), 2, asking.form.spec.steps), np.nan)
+    read = [_read(reply, asking) for reply, _ in said]
+    for k, (answer, (_, numbers)) in enumerate(zip(read, said, strict=True)):
+        if len(numbers) == 2:
+            densities[k] = [number.bins for number in numbers]
+        if not answer.is_valid or answer.value is None:
+            continue
+        place = np.asarray(answer.value, np.float64)
+        if asking.decode != "argmax" and len(numbers) == 2:
+            place = _decoded(densities[k], asking)
+        points[k] = crop.to_image(place)
+        scores[k] = answer.confidence if answer.confidence is not None else 1.0
+    if len(schema) > 1 and np.isfinite(points).all() and not np.ptp(points, axis=0).any():
+        _LOG.warning("event=degenerate box=%s: all points coincide", box.tolist())
+    return Keypoints(
+        schema,
+        word,
+        picture.image_wh,
+        box[None],
+        points[None],
+        scores[None],
+        (tuple(None if a.failure is None else str(a.failure) for a in read),),
+        (crop,),
+        densities[None] if asking.with_density else None,
+        tuple(
+            Exchange(reply.prompt, reply.text, answer.to_dict())
+            for (reply, _), answer in zip(said, read, strict=True)
+        ),
+        picture,
+    )
+
+
+def _joined(
+    found: Sequence[Keypoints],
+    picture: Picture,
+    boxes: Float[NDArray[Any], "n 4"],
+    schema: KeypointSchema,
+    word: str,
+) -> Keypoints:
+    """Objects of one picture as one result."""
+    number = len(schema)
+    told = [one.densities for one in found if one.densities is not None]
     return Keypoints(
         schema,
         word,
         picture.image_wh,
         boxes,
-        points,
-        scores,
-        tuple(tuple(None if a.failure is None else str(a.failure) for a in row) for row in read),
-        tuple(crops),
-        densities if asking.with_density else None,
-        tuple(exchanges),
+        np.concatenate([np.zeros((0, number, 2)), *(one.points for one in found)]),
+        np.concatenate([np.zeros((0, number)), *(one.scores for one in found)]),
+        tuple(row for one in found for row in one.failures),
+        tuple(crop for one in found for crop in one.crops),
+        np.concatenate(told) if told else None,
+        tuple(exchange for one in found for exchange in one.exchanges),
         picture,
     )
-
-
-Told = tuple[Reply, tuple[Density, ...]]
 
 
 def _ask(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from headsight.errors import InputError
 from headsight.language.prompts import PARAPHRASES
 from headsight.models.grounding.tokenizer import (
     BOS,
@@ -100,3 +101,18 @@ def test_same_wherever_it_is_built_and_after_saving(tmp_path: Path) -> None:
     text = "Where is <eos> every head? [[012,999"
     assert loaded.encode(text, add_special_tokens=False) == ids_of(text)
     assert loaded.decode(ids_of(text)) == text
+
+
+def test_words_of_a_field_are_single_tokens_after_all_others() -> None:
+    usual = build_tokenizer()
+    own = build_tokenizer(["antenna", "Fühler", "eye"])
+    assert own.get_vocab().items() >= usual.get_vocab().items()
+    assert len(own) == len(usual) + 2  # "eye" was there
+    assert len(own.encode("the antenna Fühler eye", add_special_tokens=False)) == 4
+    assert own.decode(own.encode(" antenna Fühler")) == " antenna Fühler"
+
+
+@pytest.mark.parametrize("word", ["", "t-shirt", "two words", "x1"])
+def test_a_word_that_is_cut_further_is_refused(word: str) -> None:
+    with pytest.raises(InputError, match="letters only"):
+        build_tokenizer([word])

@@ -10,6 +10,7 @@ of the logits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from transformers import PreTrainedTokenizerFast
 
+from headsight.errors import InputError
 from headsight.models.grounding.vocabulary import FIRST_WORDS, WORDS
 
 __all__ = ["BOS", "EOS", "IMAGE", "PAD", "build_tokenizer", "first_number_id", "near_numbers"]
@@ -31,23 +33,37 @@ PAD, BOS, EOS, IMAGE = "<pad>", "<bos>", "<eos>", "<image>"
 _PIECES = r"\[\[|\]\]|[0-9]{3}|[0-9]{1,2}| ?\p{L}+|[\s\S]"
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(words: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     """The tokenizer.
 
     Ids: 0 pad, 1 bos, 2 eos, 3 image slot, then 256 bytes, brackets, 000..999, 00..99, words.
     `decode(encode(text))` gives back any text; text that looks like a special token stays plain
     text.
+
+    Args:
+        words: of a field of your own, letters only, which shall be one token each (after a space)
+            rather than one a letter. Their ids follow all others in the order given; a model needs
+            `vocab_size=len(tokenizer)`.
+
+    Raises:
+        InputError: a word that is cut further, such as one with a hyphen.
     """
+    words = tuple(words)
+    for word in words:
+        if not word.isalpha():
+            raise InputError(f"{word!r} is no word of letters only. Give its parts one by one.")
     specials = [PAD, BOS, EOS, IMAGE]
     pieces = specials + _byte_letters() + ["[[", "]]"]
     pieces += [f"{number:03d}" for number in range(1000)] + [f"{n:02d}" for n in range(100)]
     pieces += ["Ġ" + word for word in WORDS] + list(FIRST_WORDS)  # Ġ stands for the space
+    to_letters = ByteLevel(add_prefix_space=False, use_regex=False)
+    pieces += [to_letters.pre_tokenize_str(" " + word)[0][0] for word in words]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = Sequence(
         [
             Split(Regex(_PIECES), behavior="isolated"),
-            ByteLevel(add_prefix_space=False, use_regex=False),
+            to_letters,
         ]
     )
     tokenizer.decoder = ByteLevelDecoder()
