@@ -21,7 +21,7 @@ import yaml
 from base import make_base
 from encoder import SIDE, PointFinder, PointJob, train_encoder
 from rows import ASKED, QUICK, TRAININGS, Steps, plan_of
-from scoring import match_supports
+from scoring import match_supports, middles
 from tables import write_tables
 
 from headsight.cli.reproduce import in_processes, run_headsight
@@ -70,13 +70,12 @@ def main() -> None:
         rows[seed].setdefault(row, {})[where] = figures
     finder = PointFinder(len(PointJob(objects["seen"]).names))
     load_average_(finder, encoder)
-    for seed in seeds:
-        rows[seed]["support"] = {
-            name: match_supports(
-                finder.encoder.eval(), read_keypoints(path).instances, seed=int(seed)
-            )
-            for name, path in tested.items()
-        }
+    for where, path in tested.items():
+        instances = read_keypoints(path).instances
+        for seed in seeds:
+            row = match_supports(finder.encoder.eval(), instances, seed=int(seed))
+            rows[seed].setdefault("support", {})[where] = row
+        rows[seeds[0]].setdefault("middle", {})[where] = middles(instances)
     record = {"schema": "headsight.reproduction/1", "steps": vars(steps), "seeds": rows}
     results = out / "rows.json" if given.quick else HERE / "results" / "rows.json"
     write_atomic(results, json.dumps(record, indent=1).encode() + b"\n")

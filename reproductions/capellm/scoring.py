@@ -1,4 +1,4 @@
-"""The classical rival, which is shown one annotated example and reads no words."""
+"""Rivals that read no words: one is shown an annotated example, one says the middle."""
 
 from __future__ import annotations
 
@@ -51,12 +51,25 @@ def match_supports(
             points[~support.visible] = np.nan
             scored.append(one)
             found.append(points)
+    return _figures(scored, found)
+
+
+def middles(instances: Sequence[KeypointInstance]) -> dict[str, Any]:
+    """The middle of the box as every point: what PCK gives for nothing."""
+    found = []
+    for one in instances:
+        middle = crop_of(np.asarray(one.box, np.float64), one.image_wh).center
+        found.append(np.tile(middle, (len(one.names), 1)))
+    return _figures(instances, found)
+
+
+def _figures(instances: Sequence[KeypointInstance], found: Sequence[Any]) -> dict[str, Any]:
     result = pck(
         found,
-        [one.points for one in scored],
-        [one.visible for one in scored],
-        np.array([one.box_length for one in scored]),
-        categories=[one.category for one in scored],
+        [one.points for one in instances],
+        [one.visible for one in instances],
+        np.array([one.box_length for one in instances]),
+        categories=[one.category for one in instances],
         resamples=0,
     )
     return result.to_dict()

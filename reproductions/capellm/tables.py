@@ -21,6 +21,7 @@ ROWS = {
     "digits2 cumulative 7": "dynamic, cumulative, 2 decimals",
     "image cumulative 7": "dynamic, cumulative, whole picture in place of the crop",
     "support": "one annotated example, matched by features (no words)",
+    "middle": "the middle of the box as every point",
 }
 SETS = {"seen_test": "seen categories", "unseen_test": "unseen categories"}
 THRESHOLDS = ("0.05", "0.1", "0.15", "0.2")

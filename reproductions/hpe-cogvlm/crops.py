@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from headsight.cli.reproduce import run_headsight
 from headsight.eval.headpose_metrics import headpose_metrics
 from headsight.files import write_atomic
 from headsight.models.headpose.reader import load_crop_regressor
@@ -27,8 +26,7 @@ def crop_row(seed: int, data: dict[str, Path], folder: Path, *, quick: bool) -> 
     if not (model / "config.json").exists():
         recipe = folder / f"recipe{seed}.yaml"
         write_atomic(recipe, yaml.safe_dump(_recipe(seed, data, folder, quick)).encode())
-        words = ["train", str(recipe), "--export", str(model)]
-        subprocess.run([sys.executable, "-m", "headsight", *words], check=True)
+        run_headsight("train", str(recipe), "--export", str(model))
     return {
         f"pose {name}": figures(model, data[name])
         for name in ("probe", "other", "aflw", "panoptic")

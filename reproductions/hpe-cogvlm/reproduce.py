@@ -16,19 +16,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from base import make_base
 from crops import crop_row
-from rows import PLAIN_ROWS, QUICK, Steps, plan_of
+from rows import PLAIN_BASE_STEPS, PLAIN_ROWS, QUICK, Steps, plan_of
 from stress import stress, stress_questions
 from tables import write_tables
 from testsets import photographs, weakened
 
-from headsight.cli.reproduce import in_processes, run_headsight
+from headsight.cli.reproduce import at_once, run_headsight
 from headsight.files import write_atomic
 
 HERE = Path(__file__).parent
@@ -65,15 +68,17 @@ def main() -> None:
     few = 6 if given.quick else None
     base = make_base(scenes, out / "base", steps=few)
     seeds = [str(seed) for seed in range(given.seeds)]
-    train([write_plan(name, base, data, steps, given) for name in seeds], given.jobs)
+    plans = [write_plan(name, base, data, steps, given) for name in seeds]
+    crops = [partial(crop_row, int(name), data, out / "cnn", quick=given.quick) for name in seeds]
+    # the longest first
+    tasks: list[Callable[[], Any]] = []
+    tasks += [] if given.quick else [lambda: train_plain(scenes, data, steps, given)]
+    tasks += [partial(train, plan) for plan in plans]
+    done = at_once([*tasks, *crops], given.jobs)
     rows = {name: collect(out / "seeds" / name) for name in seeds}
-    for name in seeds:
-        rows[name]["cnn"] = crop_row(int(name), data, out / "cnn", quick=given.quick)
-    plain = None
-    if not given.quick:
-        base = make_base(scenes, out / PLAIN / "base", experts=False)
-        train([write_plan(PLAIN, base, data, steps, given)], given.jobs)
-        plain = collect(out / "seeds" / PLAIN)
+    for name, row in zip(seeds, done[len(tasks) :], strict=True):
+        rows[name]["cnn"] = row
+    plain = None if given.quick else collect(out / "seeds" / PLAIN)
     asked = stress_questions(data["probe"], out / "stress", limit=few)
     broken = {
         name: stress(out / "seeds" / "0" / name / "model", asked, data["probe"], limit=few)
@@ -95,7 +100,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weak", type=Path, help="weak labels (.jsonl) of photographs")
     parser.add_argument("--assets", type=Path, help="MakeHuman folder for the other scenes")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds at once")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at once")
     parser.add_argument("--quick", action="store_true", help="a few steps a stage")
     given = parser.parse_args()
     if given.quick:
@@ -139,9 +144,21 @@ def write_plan(
     return path
 
 
-def train(plans: Sequence[Path], jobs: int) -> None:
-    """So many plans at once, each on one thread."""
-    in_processes([("train", str(plan), "--threads", "1", "--quiet") for plan in plans], jobs)
+def train(plan: Path) -> None:
+    """In a process and on a thread of its own."""
+    run_headsight("train", str(plan), "--threads", "1", "--quiet")
+
+
+def train_plain(
+    scenes: Sequence[Path], data: dict[str, Path], steps: Steps, given: argparse.Namespace
+) -> None:
+    """The second architecture: its base, and what it is taught."""
+    base = given.out / PLAIN / "base"
+    words = [str(HERE / "base.py"), "--no-experts", "--out", str(base)]
+    words += ["--steps", str(PLAIN_BASE_STEPS), "--scenes"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *words, *map(str, scenes)], check=True, env=environment)
+    train(write_plan(PLAIN, base, data, steps, given))
 
 
 def collect(folder: Path) -> dict[str, Any]:

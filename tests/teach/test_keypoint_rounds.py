@@ -17,7 +17,7 @@ from headsight.language.codec import parse
 from headsight.picture import open_picture
 from headsight.teach.keypoint_rounds import KeypointData
 from headsight.teach.mixture import Mixture
-from headsight.teach.plan import read_plan
+from headsight.teach.plan import TuneStage, read_plan
 from headsight.teach.rehearsal import Rehearsal
 from headsight.teach.stages import run_plan
 
@@ -203,3 +203,10 @@ stages:
     after = json.loads((folder.parent / "after.json").read_text())["skills"]["bars"]
     assert len(after["texts"]) == 6
     assert (folder.parent / "report.html").exists()
+
+
+def test_a_stage_asks_in_one_way(bars: Path) -> None:
+    data = [KeypointData(path=bars, digits=digits, k=2) for digits in (3, 2)]
+    with pytest.raises(ConfigError, match="differ in digits"):
+        TuneStage(name="points", type="capellm", data=tuple(data), steps=1, lr=1e-3)
+    TuneStage(name="points", type="capellm", data=(data[0], data[0]), steps=1, lr=1e-3)

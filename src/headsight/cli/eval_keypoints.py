@@ -140,7 +140,8 @@ def keypoints(
         assert model is not None
         problems = []
         predictions, failures = ask_model(
-            truth, model, gt, asking, device=device, output=output, settings=settings,
+            truth, model, gt, asking, device=device, output=output,
+            settings={"gt": gt, "model": model, **asking, "limit": limit},
             overwrite=overwrite, quiet=quiet,
         )  # fmt: skip
     result = evaluate_keypoints(truth, predictions, rules, settings=settings, problems=problems)

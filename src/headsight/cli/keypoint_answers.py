@@ -89,7 +89,7 @@ def ask_model(
         asking: `schema` (names or files), `mode` and `window`; None as the model learned.
         device: where it runs.
         output: of the whole command.
-        settings: of the whole command; another run's journal is refused.
+        settings: what answers depend on; a journal of other answers is refused.
         overwrite: begin anew.
         quiet: no progress bar.
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["in_processes", "reproduce", "run_headsight"]
+__all__ = ["at_once", "in_processes", "reproduce", "run_headsight"]
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from headsight.errors import InputError
+
+T = TypeVar("T")
 
 
 def reproduce(
@@ -73,11 +76,20 @@ def run_headsight(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "headsight", *words], check=True, env=environment)
 
 
+def at_once(tasks: Sequence[Callable[[], T]], jobs: int) -> list[T]:
+    """The results of all tasks, so many of which run at once, in threads: they start processes.
+
+    Raises:
+        subprocess.CalledProcessError: a process failed; the other tasks are finished first.
+    """
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(lambda task: task(), tasks))
+
+
 def in_processes(commands: Sequence[Sequence[str]], jobs: int) -> None:
     """So many commands at once.
 
     Raises:
-        subprocess.CalledProcessError: one failed; those that run are finished first.
+        subprocess.CalledProcessError: one failed; the others are finished first.
     """
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda words: run_headsight(*words), commands))
+    at_once([partial(run_headsight, *words) for words in commands], jobs)

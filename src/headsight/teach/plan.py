@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = ["Data", "Plan", "TuneStage", "is_plan", "read_plan"]
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,11 @@ class TuneStage:
                 f"stage {self.name!r}: some old data have a weight and some have none. Give all of"
                 " them one, or none."
             )
+        if differing := _asked_otherwise(self.data):
+            raise ConfigError(
+                f"stage {self.name!r}: its keypoint data differ in {', '.join(differing)}, but a"
+                " model remembers one way of being asked. Ask alike, or make two stages."
+            )
         if self.then not in ("fold", "keep_adapter"):
             raise ConfigError(
                 f"stage {self.name!r}: then is {self.then!r}, but must be fold or keep_adapter."
@@ -236,6 +241,12 @@ class MergeStage:
 def _merged(merge: Mapping[str, Any]) -> tuple[Any, ...]:
     expert = merge["expert"]
     return (merge["base"], *(expert if isinstance(expert, list | tuple) else [expert]))
+
+
+def _asked_otherwise(data: Sequence[Data | KeypointData]) -> list[str]:
+    """The settings of asking for keypoints in which sources differ."""
+    ways = [one.kept() for one in data if isinstance(one, KeypointData)]
+    return [key for key in (ways[0] if ways else ()) if any(w[key] != ways[0][key] for w in ways)]
 
 
 @dataclass(frozen=True, kw_only=True)
