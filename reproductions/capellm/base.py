@@ -44,7 +44,7 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("ball", "box", "tree", "ring")
 POINT = CodecSpec("point")
-PICTURES, STEPS, BATCH, RATE = 6000, 1200, 32, 1.5e-3
+PICTURES, PROBE, STEPS, BATCH, RATE = 6000, 100, 1200, 32, 1.5e-3
 DECODER = {
     "hidden_size": 256, "intermediate_size": 448, "num_hidden_layers": 4,
     "num_attention_heads": 8, "expert_layers": [], "adapter": "linear",
@@ -160,7 +160,7 @@ def place_tokens_(encoder) -> None:
 def write_shapes(folder: Path, number: int) -> dict[str, Path]:
     """Instruct files of pictures with shapes: to learn from, and to be asked."""
     paths = {}
-    for part, count, seed in (("fit", number, 1), ("probe", 100, 2)):
+    for part, count, seed in (("fit", number, 1), ("probe", PROBE, 2)):
         path = folder / f"{part}.jsonl"
         paths[part] = path
         if path.exists():
