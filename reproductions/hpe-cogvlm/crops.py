@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,32 @@ def crop_row(seed: int, data: dict[str, Path], folder: Path, *, quick: bool) -> 
         recipe = folder / f"recipe{seed}.yaml"
         write_atomic(recipe, yaml.safe_dump(_recipe(seed, data, folder, quick)).encode())
         run_headsight("train", str(recipe), "--export", str(model))
+    reader = load_crop_regressor(model)
+    return _by_set(data, reader.read_poses)
+
+
+def frontal_row(data: dict[str, Path]) -> dict[str, Any]:
+    """Figures of a rival that looks at nothing and says that all heads face the camera."""
+    return _by_set(data, lambda _, boxes: np.tile(np.eye(3), (len(boxes), 1, 1)))
+
+
+def _by_set(data: dict[str, Path], read_poses: Callable[..., Any]) -> dict[str, Any]:
     return {
-        f"pose {name}": figures(model, data[name])
+        f"pose {name}": _figures(data[name], read_poses)
         for name in ("probe", "other", "aflw", "panoptic")
         if name in data
     }
 
 
-def figures(model: Path, labels: Path) -> dict[str, float]:
+def _figures(labels: Path, read_poses: Callable[..., Any]) -> dict[str, float]:
     """Errors of the heads that the language model is asked about too."""
-    reader = load_crop_regressor(model)
     found, truth = [], []
     for picture in read_labels(labels):
         sides = (picture.boxes[:, 2:] - picture.boxes[:, :2]).min(1, initial=np.inf)
         is_asked = (sides >= MIN_PIXELS) & np.isfinite(picture.rotations).all((1, 2))
         if is_asked.any():
             boxes = picture.boxes[is_asked].astype(np.float64)
-            found.append(reader.read_poses(open_picture(picture.encoded), boxes))
+            found.append(read_poses(open_picture(picture.encoded), boxes))
             truth.append(picture.rotations[is_asked].astype(np.float64))
     full = headpose_metrics(np.concatenate(found), np.concatenate(truth))["full"]
     return {name: full[name] for name in FIGURES} | {"strict_invalid": 0.0}

@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 from base import make_base
-from crops import crop_row
+from crops import crop_row, frontal_row
 from rows import PLAIN_BASE_STEPS, PLAIN_ROWS, QUICK, Steps, plan_of
 from stress import stress, stress_questions
 from tables import write_tables
@@ -78,6 +78,7 @@ def main() -> None:
     rows = {name: collect(out / "seeds" / name) for name in seeds}
     for name, row in zip(seeds, done[len(tasks) :], strict=True):
         rows[name]["cnn"] = row
+    rows[seeds[0]]["frontal"] = frontal_row(data)
     plain = None if given.quick else collect(out / "seeds" / PLAIN)
     asked = stress_questions(data["probe"], out / "stress", limit=few)
     broken = {

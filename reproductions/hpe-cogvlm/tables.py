@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from headsight.eval.tables import fill_table, mean_and_spread
 from headsight.files import write_atomic
 
 ROWS = {
+    "frontal": "all heads face the camera",
     "cnn": "CNN on crops (6DRepNet's kind)",
     "base": "M0: boxes only",
     "weak": "M1: weak labels",
@@ -46,6 +48,7 @@ def write_tables(results: Path, readme: Path | None) -> None:
     record = json.loads(results.read_text("utf-8"))
     tables = {name: _table(record, name) for name in ("probe", "other")}
     tables["photographs"] = _photographs(record)
+    tables["failures"] = _failures(record)
     tables["sweep"] = _sweep(record)
     if record.get("plain"):
         tables["plain"] = _table({"seeds": {"0": record["plain"]}}, "probe")
@@ -87,6 +90,27 @@ def _photographs(record: dict[str, Any]) -> str:
         cells = [_cell(record, name, f"pose {s}", "mae_penalised") for s in ("aflw", "panoptic")]
         if any(cell != "-" for cell in cells):
             rows.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join([*rows, ""])
+
+
+def _failures(record: dict[str, Any]) -> str:
+    """Answers that are not as asked, by kind, in all test sets and seeds together."""
+    counts: dict[str, Counter[str]] = {}
+    asked: Counter[str] = Counter()
+    for seed in record["seeds"].values():
+        for name, skills in seed.items():
+            for figures in skills.values():
+                counts.setdefault(name, Counter()).update(figures.get("failures", {}))
+                asked[name] += round(figures.get("questions", 0))
+    kinds = sorted({kind for found in counts.values() for kind in found})
+    rows = [
+        f"| model | questions | {' | '.join(kinds)} |",
+        "| --- |" + " ---: |" * (1 + len(kinds)),
+    ]
+    for name, title in ROWS.items():
+        if asked[name]:
+            cells = " | ".join(str(counts[name][kind]) for kind in kinds)
+            rows.append(f"| {title} | {asked[name]} | {cells} |")
     return "\n".join([*rows, ""])
 
 
