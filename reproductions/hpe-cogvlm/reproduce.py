@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from base import make_base
 from crops import crop_row, frontal_row
@@ -87,7 +88,7 @@ def main() -> None:
     }
     results = out / "rows.json" if given.quick else HERE / "results" / "rows.json"
     record = {"schema": "headsight.reproduction/1", "steps": vars(steps), "seeds": rows}
-    record |= {"plain": plain, "stress": broken}
+    record |= {"plain": plain, "stress": broken, "merges": merged(out / "seeds" / "0")}
     write_atomic(results, json.dumps(record, indent=1).encode() + b"\n")
     write_tables(results, None if given.quick else HERE / "README.md")
 
@@ -172,6 +173,25 @@ def collect(folder: Path) -> dict[str, Any]:
         found[name] = {
             skill: {**result["figures"], "failures": (result["format"] or {}).get("failures", {})}
             for skill, result in skills.items()
+        }
+    return found
+
+
+def merged(folder: Path) -> dict[str, Any]:
+    """Of every cosine merge: modules that differ, how many came from M2, and their cosines."""
+    found = {}
+    for path in sorted(folder.glob("cosine*/model/merge-report.json")):
+        units = [
+            unit
+            for unit in json.loads(path.read_text("utf-8"))["units"]
+            if unit["decision"] != "equal"
+        ]
+        cosines = [unit["cosine"] for unit in units]
+        found[path.parents[1].name] = {
+            "modules": len(units),
+            "from_expert": sum(unit["decision"] == "expert" for unit in units),
+            "cosine": [float(q) for q in np.quantile(cosines, (0, 0.5, 1))],
+            "relative_norm": float(np.median([unit["relative_norm"] for unit in units])),
         }
     return found
 

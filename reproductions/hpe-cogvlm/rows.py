@@ -107,6 +107,8 @@ def plan_of(
         if rows and name not in rows:
             continue
         stages.append({"name": name, "merge": {**merge, "base": "model", "expert": "r0"}})
+        if name in SWEEP:
+            continue
         after = tuned(f"{name}+", name, [poses], steps.continual, RATES["continual"])
         stages.append({**after, **_rehearsed(CONTINUAL, heads)})
     return {

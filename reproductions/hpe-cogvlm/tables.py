@@ -116,15 +116,25 @@ def _failures(record: dict[str, Any]) -> str:
 
 def _sweep(record: dict[str, Any]) -> str:
     rows = [
-        "| threshold | box F1 | MAE penalised | box F1 after 25 % | MAE penalised after 25 % |",
-        "| --- |" + " ---: |" * 4,
+        "| threshold | modules of M2, of those that differ | box F1 | yaw | MAE penalised |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
+    merges = record.get("merges", {})
     for name, title in SWEEP.items():
-        cells = []
-        for row in (name, f"{name}+"):
-            cells.append(_cell(record, row, "boxes probe", "score", digits=2, first=True))
-            cells.append(_cell(record, row, "pose probe", "mae_penalised", first=True))
+        merge = merges.get(name)
+        cells = [f"{merge['from_expert']} of {merge['modules']}" if merge else "-"]
+        cells.append(_cell(record, name, "boxes probe", "score", digits=2, first=True))
+        cells += [
+            _cell(record, name, "pose probe", key, first=True) for key in ("yaw", "mae_penalised")
+        ]
         rows.append(f"| {title} | " + " | ".join(cells) + " |")
+    rows.append("")
+    for merge in list(merges.values())[:1]:
+        low, middle, high = merge["cosine"]
+        rows.append(
+            f"Cosines of the modules that differ: {low:.3f} to {high:.3f}, median {middle:.3f}; the"
+            f" change has {merge['relative_norm']:.2f} of the norm of what was there (median)."
+        )
     return "\n".join([*rows, ""])
 
 

@@ -34,6 +34,7 @@ def scripts() -> Iterator[Any]:
         for name in names:  # other reproductions have files of the same names
             patch.delitem(sys.modules, name, raising=False)
         import base
+        import crops
         import reproduce
         import rows
         import stress
@@ -41,7 +42,7 @@ def scripts() -> Iterator[Any]:
         import testsets
 
         yield SimpleNamespace(
-            base=base, reproduce=reproduce, rows=rows, stress=stress, tables=tables,
+            base=base, crops=crops, reproduce=reproduce, rows=rows, stress=stress, tables=tables,
             testsets=testsets,
         )  # fmt: skip
         for name in names:
@@ -103,13 +104,24 @@ def test_a_plan_runs_and_its_tables_are_written(
     assert list(rows) == ["base", "cosine", "cosine+", "r0", "r10", "weak"]
     asked = scripts.stress.stress_questions(scenes, tmp_path / "asked")
     broken = {"r10": scripts.stress.stress(out / "r10" / "model", asked, scenes, limit=2)}
-    record = {"seeds": {"0": rows}, "plain": rows, "stress": broken}
+    merges = scripts.reproduce.merged(out)
+    assert 0 < merges["cosine"]["from_expert"] <= merges["cosine"]["modules"]
+    rows["frontal"] = scripts.crops.frontal_row({"probe": scenes})
+    assert rows["frontal"]["pose probe"]["yaw"] == pytest.approx(10 + 2 / 7, abs=1e-3)
+    record = {"seeds": {"0": rows}, "plain": rows, "stress": broken, "merges": merges}
     results, readme = tmp_path / "rows.json", tmp_path / "README.md"
     results.write_text(json.dumps(record))
     readme.write_text((FOLDER / "README.md").read_text("utf-8"))
     scripts.tables.write_tables(results, readme)
     written = readme.read_text("utf-8")
-    for row in ("M0: boxes only", "M4: layer-cosine, then 25 %", "| no box | 3 |", "| own boxes |"):
+    for row in (
+        "all heads face the camera",
+        "| 0.95 |",
+        "M0: boxes only",
+        "M4: layer-cosine, then 25 %",
+        "| no box | 3 |",
+        "| own boxes |",
+    ):
         assert row in written
 
 
