@@ -10,14 +10,23 @@ compared with the shipped weights by `headsight eval forget`, above all on photo
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rows import Steps, plan_of
+from tables import ROWS
 
 from headsight.cli.reproduce import run_headsight
+from headsight.eval.forget_report import tables
+from headsight.eval.tables import fill_table
 from headsight.files import write_atomic
 
+HERE = Path(__file__).parent
+LIMIT = 150
+"""Pictures, or expressions, of each set."""
 TAUGHT = ("r10", "cosine+")
 SKILLS = (
     "pose=aflw2000_sample", "pose=panoptic_sample", "boxes=aflw2000_sample",
@@ -27,7 +36,7 @@ SKILLS = (
 
 
 def main() -> None:
-    """Teach, compare, and write a report for each."""
+    """Teach, compare, write a report for each and the table of the README."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,12 +62,32 @@ def main() -> None:
     skills = [skill.format(scenes=given.scenes, referred=given.referred) for skill in SKILLS]
     asked = [word for skill in skills for word in ("--skill", skill)]
     for name in TAUGHT:
-        report = out / f"{name}.json"
-        if not report.exists():
+        path = out / f"{name}.json"
+        if not path.exists():
             run_headsight(
                 "eval", "forget", "--before", "nano", "--after", str(out / name / "model"),
-                *asked, "--new", "pose", "--limit", "150", "--out", str(report),
+                *asked, "--new", "pose", "--limit", str(LIMIT), "--out", str(path),
             )  # fmt: skip
+    reports = {name: json.loads((out / f"{name}.json").read_text("utf-8")) for name in TAUGHT}
+    readme = HERE / "README.md"
+    write_atomic(
+        readme, fill_table(readme.read_text("utf-8"), "release", table_of(reports)).encode()
+    )
+
+
+def table_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every skill and figure of nano, and what each recipe changes, with its verdict."""
+    known = {name: tables(report)[0][2] for name, report in reports.items()}
+    titles = " | ".join(f"{ROWS[name]}: change (95 %) | verdict" for name in known)
+    lines = [
+        f"| skill | figure | nano | {titles} |",
+        "| --- | --- | ---: |" + " ---: | --- |" * len(known),
+    ]
+    for cells in zip(*known.values(), strict=True):
+        skill, figure, shipped = cells[0][:3]
+        changes = " | ".join(f"{row[4]} | {row[5]}" for row in cells)
+        lines.append(f"| {skill} | {figure} | {shipped} | {changes} |")
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

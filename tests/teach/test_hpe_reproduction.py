@@ -14,6 +14,8 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
+from headsight.eval.forget_report import SkillRun, forget_report
+from headsight.eval.item_scores import Scores
 from headsight.language.codec import CodecSpec, parse
 from headsight.models.base import load_vlm
 from headsight.teach.plan import read_plan
@@ -28,13 +30,14 @@ FOLDER = Path(__file__).parents[2] / "reproductions" / "hpe-cogvlm"
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[Any]:
     """The scripts as modules."""
-    names = ("base", "crops", "reproduce", "rows", "stress", "tables", "testsets")
+    names = ("base", "crops", "release", "reproduce", "rows", "stress", "tables", "testsets")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         for name in names:  # other reproductions have files of the same names
             patch.delitem(sys.modules, name, raising=False)
         import base
         import crops
+        import release
         import reproduce
         import rows
         import stress
@@ -42,7 +45,7 @@ def scripts() -> Iterator[Any]:
         import testsets
 
         yield SimpleNamespace(
-            base=base, crops=crops, reproduce=reproduce, rows=rows, stress=stress, tables=tables,
+            base=base, crops=crops, release=release, reproduce=reproduce, rows=rows, stress=stress, tables=tables,
             testsets=testsets,
         )  # fmt: skip
         for name in names:
@@ -157,3 +160,20 @@ def test_broken_questions_are_about_the_right_heads(
     for case, yaw in (("two heads, the larger", 10), ("two heads, the smaller", 11)):
         sample = read_source(asked[case]).draw(0, None)
         assert parse(sample.answer, CodecSpec("pose")).value[0] == yaw
+
+
+def test_the_recipe_on_nano_is_compared_skill_by_skill(scripts: Any) -> None:
+    def run_of(*found: float) -> SkillRun:
+        ids = tuple(f"p{n}" for n in range(len(found)))
+        return SkillRun("set", {"recall": Scores(ids, ids, np.array(found, float), "higher")}, {})
+
+    before = {"boxes": run_of(1, 1, 1, 0)}
+    reports = {
+        name: forget_report(before, {"boxes": run_of(*found)}, names=("nano", name))
+        for name, found in {"r10": (1, 1, 1, 1), "cosine+": (0, 0, 0, 0)}.items()
+    }
+    table = scripts.release.table_of(reports)
+    assert "direct LoRA, rehearsal 10 %: change" in table
+    [row] = [line for line in table.splitlines() if line.startswith("| boxes ")]
+    assert "| +0.25" in row
+    assert "| -0.75" in row
