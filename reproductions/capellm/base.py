@@ -46,8 +46,8 @@ SHAPES = ("ball", "box", "tree", "ring")
 POINT = CodecSpec("point")
 PICTURES, PROBE, STEPS, BATCH, RATE = 6000, 100, 1200, 32, 1.5e-3
 DECODER = {
-    "hidden_size": 256, "intermediate_size": 448, "num_hidden_layers": 4,
-    "num_attention_heads": 8, "expert_layers": [], "adapter": "linear",
+    "hidden_size": 192, "intermediate_size": 336, "num_hidden_layers": 4,
+    "num_attention_heads": 6, "expert_layers": [], "adapter": "linear",
 }  # fmt: skip
 PLACE = 40
 """Channels of a token that tell where its cell is."""

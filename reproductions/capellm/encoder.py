@@ -31,7 +31,7 @@ from headsight.train.recipe import fingerprint
 SIDE = 128
 VISION = {
     "encoder": "headgrid", "image_size": SIDE, "keep_tokens": 0, "peak_threshold": 1.0,
-    "neck_channels": 192, "hidden_size": 256,
+    "neck_channels": 192, "hidden_size": 192,
 }  # fmt: skip
 STEPS, BATCH, RATE = 1200, 32, 1e-3
 SPREAD = 0.6

@@ -31,7 +31,7 @@ from headsight.train.checkpoint import load_average_
 
 HERE = Path(__file__).parent
 OBJECTS = {
-    "seen": (12000, ("--split", "seen", "--seed", "11")),
+    "seen": (8000, ("--split", "seen", "--seed", "11")),
     "seen_test": (250, ("--split", "seen", "--seed", "12")),
     "unseen_test": (400, ("--split", "unseen", "--seed", "13")),
 }

@@ -34,7 +34,7 @@ class Steps:
     encoder: int = 1200
     base: int = 1200
     rows: int = 1500
-    batch: int = 32
+    batch: int = 16
     rate: float = 1e-3
 
 
@@ -64,7 +64,7 @@ def plan_of(
         side: of a crop as the model sees it, px.
         trainings: those of TRAININGS that are made.
     """
-    # no crop is varied: 12,000 rendered objects vary enough, and their tokens can be kept
+    # no crop is varied: 8,000 rendered objects vary enough, and their tokens can be kept
     common = {
         "path": str(objects), "side": side, "scale_spread": 0,
         "turn_share": 0, "seed": seed, "roles": ["", "", ""],

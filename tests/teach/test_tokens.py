@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headsight.errors import AnnotationError, ConfigError
 from headsight.models.base import Reply
@@ -18,7 +21,7 @@ from headsight.teach.features import FeatureStore
 from headsight.teach.loss import AnswerModel, answer_logits, soft_number_loss
 from headsight.teach.probing import Probe, score_replies
 from headsight.teach.samples import read_source
-from headsight.teach.tokens import collate, encode_sample
+from headsight.teach.tokens import Encoded, alike_long, collate, encode_sample
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +80,34 @@ def test_a_batch_is_as_good_as_single_rows(school, vlm) -> None:  # type: ignore
     assert float(model(batch)) == pytest.approx(
         sum(float(model(s, total)) for s in single), rel=1e-4
     )
+
+
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=9))
+def test_rows_alike_long_are_read_together(lengths: list[int]) -> None:
+    rows = [
+        Encoded(
+            {"input_ids": torch.zeros(1, length, dtype=torch.long)},
+            torch.zeros(0, dtype=torch.long),
+            1.0,
+            0,
+        )
+        for length in lengths
+    ]
+    groups = alike_long(rows)
+    cut = [[int(row.inputs["input_ids"].shape[1]) for row in group] for group in groups]
+    assert [length for group in cut for length in group] == sorted(lengths)
+    assert {id(row) for group in groups for row in group} == {id(row) for row in rows}
+
+    def cost(cut: list[list[int]]) -> int:
+        return sum(len(group) * max(group) + 256 for group in cut)
+
+    ordered, gaps = sorted(lengths), range(1, len(lengths))
+    every = [
+        [ordered[a:b] for a, b in pairwise([0, *places, len(ordered)])]
+        for number in range(len(lengths))
+        for places in combinations(gaps, number)
+    ]
+    assert cost(cut) == min(map(cost, every))
 
 
 def test_scores_of_the_answer_are_those_of_the_whole_row(school, vlm) -> None:  # type: ignore[no-untyped-def]

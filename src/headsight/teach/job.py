@@ -16,7 +16,7 @@ from headsight.models.base import AttentiveVLM
 from headsight.teach.loss import AnswerModel, TokenLoss
 from headsight.teach.mixture import Mixture
 from headsight.teach.sample import Sample
-from headsight.teach.tokens import Batch, Encoded, Features, collate, encode_sample
+from headsight.teach.tokens import Batch, Encoded, Features, alike_long, collate, encode_sample
 from headsight.train.loop import Parts
 
 
@@ -106,10 +106,13 @@ class TuneJob:
     ) -> list[Batch]:
         rows = [encode_sample(self._vlm, sample, self._features) for sample in samples]
         rows = rows if hint is None else [hint(row) for row in rows]
+        # processes that share their gradients must run as many pieces each
+        groups = alike_long(rows) if self._processes == 1 else [rows]
         return [
             batch
-            for start in range(0, len(rows), self._micro_batch)
-            for batch in collate(rows[start : start + self._micro_batch], pad_id=self._pad_id)
+            for group in groups
+            for start in range(0, len(group), self._micro_batch)
+            for batch in collate(group[start : start + self._micro_batch], pad_id=self._pad_id)
         ]
 
 

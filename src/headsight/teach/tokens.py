@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Batch", "Encoded", "collate", "encode_sample", "question_inputs"]
+__all__ = ["Batch", "Encoded", "alike_long", "collate", "encode_sample", "question_inputs"]
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ from headsight.teach.sample import Sample
 Inputs = dict[str, Any]
 Features = Callable[[Path | bytes], Float[Tensor, "1 n c"]]
 """The encoder's tokens of a picture, where they are kept because the encoder does not learn."""
+_CALL = 256
+"""Tokens that could be read in the time that one more call of the model takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +121,41 @@ def collate(rows: Sequence[Encoded], *, pad_id: int) -> list[Batch]:
     return [_batch(group, pad_id) for group in groups.values()]
 
 
+def alike_long(rows: Sequence[Encoded]) -> list[list[Encoded]]:
+    """The rows in groups of similar length, so that little is padded; short ones first.
+
+    Of all cuts of the sorted rows this is the one that reads fewest tokens, where to run another
+    group counts as `_CALL` tokens: a handful of short rows stays together.
+    """
+    ordered = sorted(rows, key=_length)
+    costs, starts = [0], [0]
+    for end in range(1, len(ordered) + 1):
+        longest = _length(ordered[end - 1])
+        cost, start = min(
+            (costs[first] + (end - first) * longest + _CALL, first) for first in range(end)
+        )
+        costs.append(cost)
+        starts.append(start)
+    groups: list[list[Encoded]] = []
+    end = len(ordered)
+    while end:
+        groups.append(ordered[starts[end] : end])
+        end = starts[end]
+    return groups[::-1]
+
+
+def _length(row: Encoded) -> int:
+    return int(row.inputs["input_ids"].shape[1])
+
+
 def _batch(rows: Sequence[Encoded], pad_id: int) -> Batch:
-    length = max(row.inputs["input_ids"].shape[1] for row in rows)
+    length = max(map(_length, rows))
     most = max(len(row.answer) for row in rows)
     inputs = {
         name: torch.cat([_padded(row.inputs, name, length, pad_id) for row in rows])
         for name in rows[0].inputs
     }
-    if "attention_mask" not in inputs and len({r.inputs["input_ids"].shape[1] for r in rows}) > 1:
+    if "attention_mask" not in inputs and len(set(map(_length, rows))) > 1:
         raise InputError("The processor makes no attention_mask, so rows cannot be padded.")
     labels = torch.stack([F.pad(r.answer, (most - len(r.answer), 0), value=-100) for r in rows])
     weights = torch.tensor([row.weight for row in rows])
