@@ -4,8 +4,8 @@ r"""CapeLLM (arXiv 2411.06869) at a small scale: every row of the table in one r
     headsight reproduce capellm --quick        # minutes: a few steps a stage, to see it run
 
 Renders objects of seen and unseen categories, trains the encoder (encoder.py) and M0 (base.py), one
-plan of trainings a seed (rows.py), asks every model (scoring.py), and writes results/rows.json and
-the tables of the README.
+plan of trainings a seed (rows.py), asks every model and the rivals that read no words (scoring.py),
+and writes results/rows.json and the tables of the README.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.quick:
         given.seeds = min(given.seeds, 1)
+        given.out /= "quick"  # what is small must not be taken for the whole
     return given
 
 

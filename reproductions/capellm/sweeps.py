@@ -55,10 +55,19 @@ def main() -> None:
             if not (folder / "annotations.json").exists():
                 config = ObjectsConfig(**{**COMMON, **settings})
                 write_objects(folder, config, options.pictures, seed=77, resume=True)
-            path = folder / "answers.json"
+            path = options.out / "figures" / options.model.parent.name / f"{folder.name}.json"
             if not path.exists():
                 words = ("eval", "keypoints", "--gt", str(folder), "--model", str(options.model))
-                run_headsight(*words, "--output", str(path), "--quiet")
+                run_headsight(
+                    *words,
+                    "--output",
+                    str(path),
+                    "--quiet",
+                    "--mode",
+                    "cumulative",
+                    "--window",
+                    "7",
+                )
             figures = json.loads(path.read_text("utf-8"))["figures"]["all"]
             found.setdefault(name, {})[f"{value:g}"] = figures["pck@0.2"]
             print(f"{name} {value:g}: PCK@0.2 {figures['pck@0.2']:.3f}", flush=True)

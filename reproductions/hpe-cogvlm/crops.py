@@ -21,15 +21,18 @@ MIN_PIXELS = 14
 FIGURES = ("yaw", "pitch", "roll", "mae", "mae_penalised", "geodesic_mean", "geodesic_median")
 
 
-def crop_row(seed: int, data: dict[str, Path], folder: Path, *, quick: bool) -> dict[str, Any]:
-    """Figures of every pose set, after training with this seed (unless that is done)."""
+def train_crops(seed: int, data: dict[str, Path], folder: Path, *, quick: bool) -> None:
+    """Train with this seed, unless that is done."""
     model = folder / f"model{seed}"
     if not (model / "config.json").exists():
         recipe = folder / f"recipe{seed}.yaml"
         write_atomic(recipe, yaml.safe_dump(_recipe(seed, data, folder, quick)).encode())
         run_headsight("train", str(recipe), "--export", str(model))
-    reader = load_crop_regressor(model)
-    return _by_set(data, reader.read_poses)
+
+
+def crop_row(seed: int, data: dict[str, Path], folder: Path) -> dict[str, Any]:
+    """Figures of every pose set."""
+    return _by_set(data, load_crop_regressor(folder / f"model{seed}").read_poses)
 
 
 def frontal_row(data: dict[str, Path]) -> dict[str, Any]:

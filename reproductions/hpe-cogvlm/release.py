@@ -25,9 +25,10 @@ from headsight.eval.tables import fill_table
 from headsight.files import write_atomic
 
 HERE = Path(__file__).parent
-LIMIT = 150
+LIMIT = 100
 """Pictures, or expressions, of each set."""
-TAUGHT = ("r10", "cosine+")
+TAUGHT = {"r10": ("weak", "r10"), "cosine+": ("r0", "cosine", "cosine+")}
+"""Models that are compared, each with the stages that lead to it."""
 SKILLS = (
     "pose=aflw2000_sample", "pose=panoptic_sample", "boxes=aflw2000_sample",
     "boxes=panoptic_sample", "boxes=hardhat_workers", "pose={scenes}", "boxes={scenes}",
@@ -56,17 +57,22 @@ def main() -> None:
         sweep=False,
         rows=("r0", "r10", "cosine"),
     )
-    path = out / "plan.yaml"
-    write_atomic(path, yaml.safe_dump(plan, sort_keys=False).encode())
-    run_headsight("train", str(path), "--threads", "1", "--quiet")
+    plan_path = out / "plan.yaml"
+    write_atomic(plan_path, yaml.safe_dump(plan, sort_keys=False).encode())
     skills = [skill.format(scenes=given.scenes, referred=given.referred) for skill in SKILLS]
     asked = [word for skill in skills for word in ("--skill", skill)]
-    for name in TAUGHT:
+    # one of several sets of a kind is named with its set
+    for skill in skills:
+        kind, _, data = skill.partition("=")
+        asked += ["--new", f"{kind} {data}"] if kind == "pose" else []
+    for name, stages in TAUGHT.items():
+        chosen = [word for stage in stages for word in ("--stage", stage)]
+        run_headsight("train", str(plan_path), *chosen, "--threads", "1", "--quiet")
         path = out / f"{name}.json"
         if not path.exists():
             run_headsight(
                 "eval", "forget", "--before", "nano", "--after", str(out / name / "model"),
-                *asked, "--new", "pose", "--limit", str(LIMIT), "--out", str(path),
+                *asked, "--limit", str(LIMIT), "--out", str(path),
             )  # fmt: skip
     reports = {name: json.loads((out / f"{name}.json").read_text("utf-8")) for name in TAUGHT}
     readme = HERE / "README.md"

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import yaml
 from base import make_base
-from crops import crop_row, frontal_row
+from crops import crop_row, frontal_row, train_crops
 from rows import PLAIN_BASE_STEPS, PLAIN_ROWS, QUICK, Steps, plan_of
 from stress import stress, stress_questions
 from tables import write_tables
@@ -70,15 +70,16 @@ def main() -> None:
     base = make_base(scenes, out / "base", steps=few)
     seeds = [str(seed) for seed in range(given.seeds)]
     plans = [write_plan(name, base, data, steps, given) for name in seeds]
-    crops = [partial(crop_row, int(name), data, out / "cnn", quick=given.quick) for name in seeds]
     # the longest first
     tasks: list[Callable[[], Any]] = []
     tasks += [] if given.quick else [lambda: train_plain(scenes, data, steps, given)]
     tasks += [partial(train, plan) for plan in plans]
-    done = at_once([*tasks, *crops], given.jobs)
+    crops = out / "cnn"
+    tasks += [partial(train_crops, int(name), data, crops, quick=given.quick) for name in seeds]
+    at_once(tasks, given.jobs)
     rows = {name: collect(out / "seeds" / name) for name in seeds}
-    for name, row in zip(seeds, done[len(tasks) :], strict=True):
-        rows[name]["cnn"] = row
+    for name in seeds:
+        rows[name]["cnn"] = crop_row(int(name), data, crops)
     rows[seeds[0]]["frontal"] = frontal_row(data)
     plain = None if given.quick else collect(out / "seeds" / PLAIN)
     asked = stress_questions(data["probe"], out / "stress", limit=few)
@@ -107,6 +108,7 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.quick:
         given.seeds = min(given.seeds, 1)
+        given.out /= "quick"  # what is small must not be taken for the whole
     return given
 
 

@@ -102,7 +102,7 @@ def _failures(record: dict[str, Any]) -> str:
             for figures in skills.values():
                 counts.setdefault(name, Counter()).update(figures.get("failures", {}))
                 asked[name] += round(figures.get("questions", 0))
-    kinds = sorted({kind for found in counts.values() for kind in found})
+    kinds = sorted({kind for found in counts.values() for kind in found}) or ["none"]
     rows = [
         f"| model | questions | {' | '.join(kinds)} |",
         "| --- |" + " ---: |" * (1 + len(kinds)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -263,18 +264,33 @@ def test_a_bad_mate_does_not_spoil_a_batch(tmp_path: Path) -> None:
         asked.append([one.id for one in mates])
         return [Found([one.points], [np.ones(2)], [(None, None)]) for one in mates]
 
-    predict = InBatches(find, truth.instances, 3)
     with Progress(disable=True) as progress:
+        predict = InBatches(find, truth.instances, 3)
         outcome = ask_keypoints(truth, predict, journal=None, progress=progress)
     assert [p.id for p in outcome.judged] == ["10", "12"]
     assert [one["id"] for one in outcome.failures] == ["11"]
     assert asked == [["10"], ["12"]]
-    asked.clear()
-    Image.new("RGB", (200, 200)).save(tmp_path / "1.png")
-    whole = InBatches(find, truth.instances, 2)
+
+
+def test_instances_of_a_kind_are_asked_together(tmp_path: Path) -> None:
+    truth = read_keypoints(labels(tmp_path))
+    first, *others = truth.instances
+    mixed = (others[0], replace(first, category="child"), others[1])
+    asked: list[list[str]] = []
+
+    def find(mates: Any) -> list[Any]:
+        asked.append([one.id for one in mates])
+        return [Found([one.points], [np.ones(2)], [(None, None)]) for one in mates]
+
+    with Progress(disable=True) as progress:
+        predict = InBatches(find, mixed, 2)
+        outcome = ask_keypoints(
+            replace(truth, instances=mixed), predict, journal=None, progress=progress
+        )
+    assert asked == [["10"], ["11", "12"]]
+    points = {p.id: p.points for p in outcome.judged}
     for one in truth.instances:
-        np.testing.assert_array_equal(whole(one)[0], one.points)
-    assert asked == [["10", "11"], ["12"]]
+        np.testing.assert_array_equal(points[one.id], one.points)
 
 
 class Found(NamedTuple):

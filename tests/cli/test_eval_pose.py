@@ -232,6 +232,16 @@ def test_forgetting_is_told(run: Callable, scenes: Path, forgetful: None, suffix
     assert out.with_name(out.name + ".journal").exists()
 
 
+def test_a_new_skill_that_is_none_is_told_before_asking(
+    run: Callable, scenes: Path, forgetful: None
+) -> None:
+    out = scenes / "report.json"
+    ran = forget(run, scenes, "--before", "good", "--after", "bad", "--new", "poses", "--out", out)
+    assert ran.code == 2
+    assert "the skills are boxes, pose" in " ".join(ran.err.split())
+    assert not out.with_name(out.name + ".journal").exists()
+
+
 def test_the_same_model_forgot_nothing(run: Callable, scenes: Path, forgetful: None) -> None:
     ran = forget(run, scenes, "--before", "good", "--after", "good2")
     assert ran.code == 0

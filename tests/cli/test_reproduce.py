@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from headsight.cli.reproduce import at_once, in_processes
 
 
 @pytest.fixture
@@ -32,3 +36,20 @@ def test_an_unknown_name_is_told(run: Any, folder: Path) -> None:
     ran = run("reproduce", "two")
     assert ran.code == 2
     assert "Known: one" in ran.err
+
+
+def test_a_task_that_fails_does_not_stop_the_others() -> None:
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        at_once([fail, *(partial(done.append, n) for n in range(4))], 1)
+    assert done == [0, 1, 2, 3]
+    assert at_once([lambda: 1, lambda: 2], 2) == [1, 2]
+
+
+def test_a_command_that_fails_is_told() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        in_processes([["no-such-command"]], 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headsight.errors import InputError
 from headsight.eval.tables import fill_table, mean_and_spread
 
 PLAIN = st.text(alphabet=st.characters(exclude_characters="<"))
@@ -16,6 +18,11 @@ def test_the_old_table_gives_way() -> None:
     assert filled == PAGE.replace("old", "| new |")
     assert fill_table(filled, "a", "| new |\n") == filled
     assert fill_table(PAGE, "b", "| new |\n") == PAGE
+
+
+def test_a_table_without_end_is_refused() -> None:
+    with pytest.raises(InputError, match="has no end"):
+        fill_table("a <!-- headsight:table a --> b", "a", "| new |\n")
 
 
 @given(PLAIN, PLAIN, PLAIN)

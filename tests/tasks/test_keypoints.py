@@ -62,6 +62,10 @@ def test_no_objects(scripted: Any) -> None:
     found = find_keypoints(scripted(told()), PICTURE, np.zeros((0, 4)), SCHEMA)
     assert found.points.shape == (0, 3, 2)
     assert len(found.to_detections()) == 0
+    with_density = Asking(with_density=True)
+    found = find_keypoints(tiny_vlm(), PICTURE, np.zeros((0, 4)), SCHEMA, asking=with_density)
+    assert found.densities is not None
+    assert found.densities.shape == (0, 3, 2, 1000)
 
 
 @pytest.mark.parametrize("box", [[700, 10, 800, 50], [10, 10, 10, 50], [30, 10, 20, 50]])

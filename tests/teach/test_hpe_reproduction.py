@@ -117,6 +117,9 @@ def test_a_plan_runs_and_its_tables_are_written(
     readme.write_text((FOLDER / "README.md").read_text("utf-8"))
     scripts.tables.write_tables(results, readme)
     written = readme.read_text("utf-8")
+    for table in (*scripts.tables.SETS, "photographs", "failures", "sweep", "stress", "plain"):
+        if table not in ("aflw", "panoptic"):  # both in one
+            assert f"<!-- headsight:table {table} -->\n|" in written
     for row in (
         "all heads face the camera",
         "| 0.95 |",

@@ -206,7 +206,9 @@ stages:
 
 
 def test_a_stage_asks_in_one_way(bars: Path) -> None:
-    data = [KeypointData(path=bars, digits=digits, k=2) for digits in (3, 2)]
-    with pytest.raises(ConfigError, match="differ in digits"):
-        TuneStage(name="points", type="capellm", data=tuple(data), steps=1, lr=1e-3)
-    TuneStage(name="points", type="capellm", data=(data[0], data[0]), steps=1, lr=1e-3)
+    def stage(*data: KeypointData) -> TuneStage:
+        return TuneStage(name="points", type="capellm", data=data, steps=1, lr=1e-3)
+
+    with pytest.raises(ConfigError, match="asked with digits 3 and 2, but"):
+        stage(KeypointData(path=bars), KeypointData(path=bars, digits=2))
+    stage(KeypointData(path=bars), KeypointData(path=bars, rounds="fixed"))

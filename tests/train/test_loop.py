@@ -75,10 +75,14 @@ def test_it_learns_and_finished_runs_do_nothing(tmp_path: Path) -> None:
 
 
 def test_stages_of_one_process_may_differ_in_precision(tmp_path: Path) -> None:
+    found = {}
     for name, bf16 in (("one", True), ("two", False), ("three", True)):
         config = dataclasses.replace(CONFIG, bf16=bf16)
-        run_stage(_Line(), config, tmp_path / name, fingerprint="a", quiet=True)
-    assert _tensors(tmp_path / "one" / "checkpoint.safetensors")
+        path = run_stage(_Line(), config, tmp_path / name, fingerprint="a", quiet=True)
+        found[name] = _tensors(path)
+    weight = next(name for name in found["one"] if name.endswith("weight"))
+    assert torch.equal(found["one"][weight], found["three"][weight])
+    assert not torch.equal(found["one"][weight], found["two"][weight])
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def forget(
 
     from headsight.cli.journalled import open_journal, plain
     from headsight.cli.probes import progress_on_stderr
-    from headsight.eval.forget_report import forget_report
+    from headsight.eval.forget_report import forget_report, require_known
     from headsight.files import Journal
     from headsight.versions import versions
 
@@ -95,6 +95,7 @@ def forget(
         skills: list[Skill] = []
         if any(runs is None for runs in measured.values()):
             skills = _skills(skill, stack, out=out, limit=limit, seed=seed, progress=progress)
+            require_known(new or (), [s.name for s in skills])  # before hours are spent
             settings = {
                 "before": before, "after": after, "skills": [s.settings() for s in skills],
                 "constrain": constrain, "seed": seed,

@@ -141,7 +141,7 @@ def keypoints(
         problems = []
         predictions, failures = ask_model(
             truth, model, gt, asking, device=device, output=output,
-            settings={"gt": gt, "model": model, **asking, "limit": limit},
+            settings={"gt": gt, "images": images and str(images), "model": model, **asking},
             overwrite=overwrite, quiet=quiet,
         )  # fmt: skip
     result = evaluate_keypoints(truth, predictions, rules, settings=settings, problems=problems)

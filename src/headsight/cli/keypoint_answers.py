@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["InBatches", "Predict", "ask_keypoints", "ask_model"]
+__all__ = ["Found", "InBatches", "Predict", "ask_keypoints", "ask_model"]
 
 import hashlib
 import time
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from headsight.files import Journal
     from headsight.tasks.keypoints import Keypoints
 
-Predict = Callable[
-    [KeypointInstance],
-    tuple[NDArray[np.float64], NDArray[np.float64] | None, tuple[str | None, ...]],
-]
-"""Of an instance: points (K, 2) in px, NaN where none; scores (K,); failures of the answers."""
+Found = tuple[NDArray[np.float64], NDArray[np.float64] | None, tuple[str | None, ...]]
+"""Points (K, 2) in px, NaN where none; scores (K,); failures of the answers."""
+Predict = Callable[[KeypointInstance], Found]
+"""Tells the points of an instance."""
 
 
 def ask_keypoints(
@@ -43,7 +42,7 @@ def ask_keypoints(
 
     Args:
         truth: what is asked about.
-        predict: called with one instance after the other.
+        predict: called with one instance after the other, those of a kind in a row.
         journal: where answers are kept, if anywhere.
         progress: shows how far it is.
     """
@@ -57,7 +56,11 @@ def ask_keypoints(
         return {**record, "seconds": time.perf_counter() - began}
 
     return run_journalled(
-        [(i.id, i) for i in truth.instances if i.id not in truth.without_picture],
+        [
+            (i.id, i)
+            for i in sorted(truth.instances, key=_kind)
+            if i.id not in truth.without_picture
+        ],
         ask,
         lambda instance, record: prediction_from_dict(record, instance),
         journal=journal,
@@ -104,8 +107,11 @@ def ask_model(
     from headsight.teach.keypoint_rounds import category_schemas
 
     schemas = category_schemas(truth, labels, asking["schema"] or ())  # before anything is loaded
-    objects = "\n".join(i.id for i in truth.instances)
-    fingerprint = hashlib.sha256(objects.encode()).hexdigest()[:16]
+    facts = [
+        *(i.id for i in truth.instances),
+        *(str(schemas[k].to_dict()) for k in sorted(schemas)),
+    ]
+    fingerprint = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
     opened = (
         nullcontext()
         if output is None
@@ -124,17 +130,21 @@ def ask_model(
                 vlm, objects, schemas[first.category], category=first.word, asking=way
             )
 
-        # a batch is kept in the journal when all of it was answered
         batch = way.batch if way.mode == "cumulative" and isinstance(vlm, AttentiveVLM) else 1
-        there = [one for one in truth.instances if one.id not in truth.without_picture]
-        predict = InBatches(find, there, batch)
+        done = {record.get("id") for record in journal.records} if journal is not None else set()
+        gone = done | truth.without_picture
+        predict = InBatches(find, [one for one in truth.instances if one.id not in gone], batch)
+
         with progress_on_stderr(quiet) as progress:
             outcome = ask_keypoints(truth, predict, journal=journal, progress=progress)
     return outcome.judged, outcome.failures
 
 
 class InBatches:
-    """Answers about one instance after the other, asked together with later ones of its kind."""
+    """Answers about one instance after the other; those of a kind are asked together.
+
+    Instances come in the order of `instances`, those of a kind in a row.
+    """
 
     def __init__(
         self,
@@ -145,31 +155,39 @@ class InBatches:
         """Prepare.
 
         Args:
-            find: asks about instances of one category at once; raises where one cannot be asked.
-            instances: all, in the order in which they will be asked about.
+            find: asks about instances of one kind at once; raises where one cannot be asked.
+            instances: what will be asked about.
             size: most instances at once.
         """
-        self._find, self._instances, self._size = find, instances, size
-        self._place = {one.id: place for place, one in enumerate(instances)}
-        self._found: dict[str, Keypoints] = {}
+        self._find, self._size = find, size
+        self._kinds: dict[tuple[str, str], list[KeypointInstance]] = {}
+        for one in instances:
+            self._kinds.setdefault(_kind(one), []).append(one)
+        self._place = {
+            one.id: place for kind in self._kinds.values() for place, one in enumerate(kind)
+        }
+        self._found: dict[str, Found] = {}
 
-    def __call__(self, instance: KeypointInstance) -> Any:
+    def __call__(self, instance: KeypointInstance) -> Found:
         """As `Predict`."""
         if instance.id not in self._found:
-            later = self._instances[self._place[instance.id] + 1 :]
-            mates = [
-                one for one in later
-                if (one.category, one.word) == (instance.category, instance.word)
-                and one.id not in self._found
-            ]  # fmt: skip
-            self._ask([instance, *mates[: self._size - 1]])
-        found = self._found.pop(instance.id)
-        return found.points[0], found.scores[0], found.failures[0]
+            begin = self._place[instance.id]
+            self._found = self._ask(self._kinds[_kind(instance)][begin : begin + self._size])
+        return self._found.pop(instance.id)
 
-    def _ask(self, mates: Sequence[KeypointInstance]) -> None:
+    def _ask(self, mates: Sequence[KeypointInstance]) -> dict[str, Found]:
         try:
             found = self._find(mates)
-        except HeadsightError:  # of one of them: it is told when its turn comes
-            mates = mates[:1]
-            found = self._find(mates)
-        self._found |= {one.id: answer for one, answer in zip(mates, found, strict=True)}
+        except HeadsightError:
+            if len(mates) == 1:
+                raise
+            return self._ask(mates[:1])  # a bad mate is told when its turn comes
+        return {
+            one.id: (answer.points[0], answer.scores[0], answer.failures[0])
+            for one, answer in zip(mates, found, strict=True)
+        }
+
+
+def _kind(instance: KeypointInstance) -> tuple[str, str]:
+    """What the questions depend on."""
+    return instance.category, instance.word

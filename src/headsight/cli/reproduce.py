@@ -80,16 +80,17 @@ def at_once(tasks: Sequence[Callable[[], T]], jobs: int) -> list[T]:
     """The results of all tasks, so many of which run at once, in threads: they start processes.
 
     Raises:
-        subprocess.CalledProcessError: a process failed; the other tasks are finished first.
+        subprocess.CalledProcessError: a process failed; the other tasks are done first.
     """
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(lambda task: task(), tasks))
+        begun = [pool.submit(task) for task in tasks]
+    return [one.result() for one in begun]
 
 
 def in_processes(commands: Sequence[Sequence[str]], jobs: int) -> None:
     """So many commands at once.
 
     Raises:
-        subprocess.CalledProcessError: one failed; the others are finished first.
+        subprocess.CalledProcessError: one failed; the others are done first.
     """
     at_once([partial(run_headsight, *words) for words in commands], jobs)

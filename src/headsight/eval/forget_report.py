@@ -7,6 +7,7 @@ __all__ = [
     "SkillRun",
     "answer_counts",
     "forget_report",
+    "require_known",
     "summary",
     "tables",
     "to_html",
@@ -115,10 +116,7 @@ def forget_report(
             f"Before {', '.join(sorted(before)) or 'nothing'} was measured, after"
             f" {', '.join(sorted(after)) or 'nothing'}. Measure the same skills of both models."
         )
-    if unknown := sorted(set(new) - set(before)):
-        raise InputError(
-            f"--new names {', '.join(unknown)}, but the skills are {', '.join(before)}."
-        )
+    require_known(new, before)
     skills = {}
     for skill, old in before.items():
         now = after[skill]
@@ -144,6 +142,19 @@ def forget_report(
         **_transfer(skills, new),
         "weights": None if drift is None else _weights(drift),
     }
+
+
+def require_known(new: Iterable[str], skills: Iterable[str]) -> None:
+    """Refuse new skills that are not among `skills`.
+
+    Raises:
+        InputError: one is not.
+    """
+    known = list(skills)
+    if unknown := sorted(set(new) - set(known)):
+        raise InputError(
+            f"--new names {', '.join(unknown)}, but the skills are {', '.join(known)}."
+        )
 
 
 def _transfer(skills: Mapping[str, Any], new: Sequence[str]) -> dict[str, Any]:

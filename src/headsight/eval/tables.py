@@ -8,19 +8,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headsight.errors import InputError
+
 
 def fill_table(text: str, name: str, table: str) -> str:
     r"""`text` with `table` between the markers of `name`; unchanged without them.
 
     Example:
-        >>> fill_table("<!-- headsight:table a -->old<!-- /headsight:table -->", "a", "| new |\\n")
-        '<!-- headsight:table a -->\\n| new |\\n<!-- /headsight:table -->'
+        >>> fill_table("<!-- headsight:table a -->old<!-- /headsight:table -->", "a", "| new |\n")
+        '<!-- headsight:table a -->\n| new |\n<!-- /headsight:table -->'
+
+    Raises:
+        InputError: the table begins and does not end.
     """
     begin, end = f"<!-- headsight:table {name} -->", "<!-- /headsight:table -->"
     before, found, rest = text.partition(begin)
     if not found:
         return text
-    return f"{before}{begin}\n{table}{end}{rest.partition(end)[2]}"
+    _, is_closed, after = rest.partition(end)
+    if not is_closed:
+        raise InputError(f"The table {name!r} has no end. Put {end} behind it.")
+    return f"{before}{begin}\n{table}{end}{after}"
 
 
 def mean_and_spread(values: Sequence[float], *, digits: int = 1) -> str:

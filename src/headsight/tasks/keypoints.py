@@ -182,11 +182,12 @@ def find_keypoints(
         InputError: a box without area or outside the picture, an order that is none, a mode that
             this model does not have, or a conversation too long for it.
     """
+    asking = asking or asking_of(vlm)
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     found = find_together(
         vlm, [(picture, box) for box in boxes], schema, category=category, asking=asking
     )
-    return _joined(found, picture, boxes, schema, category or schema.word)
+    return _joined(found, picture, boxes, schema, category or schema.word, asking)
 
 
 def find_together(
@@ -278,10 +279,14 @@ def _joined(
     boxes: Float[NDArray[Any], "n 4"],
     schema: KeypointSchema,
     word: str,
+    asking: Asking,
 ) -> Keypoints:
     """Objects of one picture as one result."""
     number = len(schema)
     told = [one.densities for one in found if one.densities is not None]
+    densities = None
+    if asking.with_density:
+        densities = np.concatenate([np.zeros((0, number, 2, asking.form.spec.steps)), *told])
     return Keypoints(
         schema,
         word,
@@ -291,7 +296,7 @@ def _joined(
         np.concatenate([np.zeros((0, number)), *(one.scores for one in found)]),
         tuple(row for one in found for row in one.failures),
         tuple(crop for one in found for crop in one.crops),
-        np.concatenate(told) if told else None,
+        densities,
         tuple(exchange for one in found for exchange in one.exchanges),
         picture,
     )

@@ -46,7 +46,7 @@ class TuneJob:
             model: what learns, `vlm.model` with its adapter; what requires no gradient stays.
             mixture: the samples.
             batch_size: samples a step in each process.
-            micro_batch: samples run at once.
+            micro_batch: most samples that run at once.
             lr: peak learning rate.
             seed: of dropout.
             features: the encoder's tokens, where the encoder does not learn.
@@ -70,7 +70,7 @@ class TuneJob:
         ]
 
     def batch(self, step: int) -> Parts:
-        """The rows of a step of this process, as few pieces as they allow."""
+        """The rows of a step of this process, in pieces of rows that fit together."""
         first = (step * self._processes + self._rank) * self._batch_size
         samples = [self._mixture[place] for place in range(first, first + self._batch_size)]
         batches = self._collate(samples, self._hint)
@@ -106,13 +106,10 @@ class TuneJob:
     ) -> list[Batch]:
         rows = [encode_sample(self._vlm, sample, self._features) for sample in samples]
         rows = rows if hint is None else [hint(row) for row in rows]
-        # processes that share their gradients must run as many pieces each
-        groups = alike_long(rows) if self._processes == 1 else [rows]
         return [
             batch
-            for group in groups
-            for start in range(0, len(group), self._micro_batch)
-            for batch in collate(group[start : start + self._micro_batch], pad_id=self._pad_id)
+            for group in alike_long(rows, most=self._micro_batch)
+            for batch in collate(group, pad_id=self._pad_id)
         ]
 
 

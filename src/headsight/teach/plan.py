@@ -114,7 +114,7 @@ class TuneStage:
     batch_size: int = 32
     """Samples a step in each process."""
     micro_batch: int | None = None
-    """Samples that are run at once; all by default."""
+    """Most samples that are run at once, those of similar length; all by default."""
     lr: int | float = 1e-4
     """Peak learning rate."""
     number_spread: int | float = 0
@@ -154,8 +154,8 @@ class TuneStage:
             )
         if differing := _asked_otherwise(self.data):
             raise ConfigError(
-                f"stage {self.name!r}: its keypoint data differ in {', '.join(differing)}, but a"
-                " model remembers one way of being asked. Ask alike, or make two stages."
+                f"stage {self.name!r}: its keypoint data are asked with {'; '.join(differing)}, but"
+                " a model remembers one way. Ask alike, or make two stages."
             )
         if self.then not in ("fold", "keep_adapter"):
             raise ConfigError(
@@ -244,9 +244,14 @@ def _merged(merge: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _asked_otherwise(data: Sequence[Data | KeypointData]) -> list[str]:
-    """The settings of asking for keypoints in which sources differ."""
+    """In what questions of keypoints differ, as `digits 2 and 3`; rounds and their k may."""
     ways = [one.kept() for one in data if isinstance(one, KeypointData)]
-    return [key for key in (ways[0] if ways else ()) if any(w[key] != ways[0][key] for w in ways)]
+    found = []
+    for key in sorted(set(ways[0] if ways else ()) - {"rounds", "k"}):
+        values = dict.fromkeys(str(way[key]) for way in ways)
+        if len(values) > 1:
+            found.append(f"{key} {' and '.join(values)}")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

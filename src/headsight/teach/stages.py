@@ -137,7 +137,9 @@ class _Run:
             checkpoint_activations_(model)
         mixture = stage.mixture(seed=plan.seed)
         if kept := [data.kept() for data in stage.data if isinstance(data, KeypointData)]:
-            vlm.model.config.headsight_keypoints = kept[0]  # how the model wants to be asked
+            # how the model wants to be asked: with as many rounds as it has seen
+            most = max(kept, key=lambda one: (one["rounds"] == "dynamic", one["k"]))
+            vlm.model.config.headsight_keypoints = most
         steps = stage.num_steps(mixture.epoch_length, state.num_processes)
         features = None if _vision_learns(model) else self._features(vlm)
         job = TuneJob(

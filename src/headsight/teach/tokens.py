@@ -121,18 +121,19 @@ def collate(rows: Sequence[Encoded], *, pad_id: int) -> list[Batch]:
     return [_batch(group, pad_id) for group in groups.values()]
 
 
-def alike_long(rows: Sequence[Encoded]) -> list[list[Encoded]]:
+def alike_long(rows: Sequence[Encoded], *, most: int) -> list[list[Encoded]]:
     """The rows in groups of similar length, so that little is padded; short ones first.
 
-    Of all cuts of the sorted rows this is the one that reads fewest tokens, where to run another
-    group counts as `_CALL` tokens: a handful of short rows stays together.
+    Of all cuts of the sorted rows into groups of up to `most` this is the one that reads fewest
+    tokens, where to run another group counts as `_CALL` tokens: few short rows stay together.
     """
     ordered = sorted(rows, key=_length)
     costs, starts = [0], [0]
     for end in range(1, len(ordered) + 1):
         longest = _length(ordered[end - 1])
         cost, start = min(
-            (costs[first] + (end - first) * longest + _CALL, first) for first in range(end)
+            (costs[first] + (end - first) * longest + _CALL, first)
+            for first in range(max(0, end - most), end)
         )
         costs.append(cost)
         starts.append(start)

@@ -42,12 +42,14 @@ def build_tokenizer(words: Iterable[str] = ()) -> PreTrainedTokenizerFast:
 
     Args:
         words: of a field of your own, letters only, which shall be one token each (after a space)
-            rather than one a letter. Their ids follow all others in the order given; a model needs
-            `vocab_size=len(tokenizer)`.
+            rather than one a letter. New ones get ids after all others, in the order given; a
+            model needs `vocab_size=len(tokenizer)`.
 
     Raises:
         InputError: a word that is cut further, such as one with a hyphen.
     """
+    if isinstance(words, str):
+        raise InputError(f"words is {words!r}; expected a list of words.")
     words = tuple(words)
     for word in words:
         if not word.isalpha():
