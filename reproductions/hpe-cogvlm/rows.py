@@ -27,7 +27,7 @@ MERGES: dict[str, dict[str, Any]] = {
 SWEEP = {f"cosine{int(100 * t)}": t for t in (0.90, 0.92, 0.98)}
 
 
-PLAIN_ROWS = ("r0", "r10", "arithmetic", "cosine")
+PLAIN_ROWS = ("r0", "r10", "cosine")
 """Rows of the second architecture; merges with what follows them."""
 PLAIN_BASE_STEPS = 500
 """Of each stage of its base, in place of 900."""
