@@ -16,7 +16,7 @@ from headsight.models.headpose.reader import load_crop_regressor
 from headsight.picture import open_picture
 from headsight.train.labels import read_labels
 
-STEPS = 2500
+STEPS = 1500
 MIN_PIXELS = 14
 FIGURES = ("yaw", "pitch", "roll", "mae", "mae_penalised", "geodesic_mean", "geodesic_median")
 
