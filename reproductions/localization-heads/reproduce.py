@@ -25,9 +25,9 @@ from tables import write_tables
 
 from headsight.attention.head_set import Query, model_fingerprint
 from headsight.attention.selection import SelectionRule
-from headsight.cli.journalled import versions
 from headsight.files import write_atomic
 from headsight.models.base import RegionVLM, load_vlm
+from headsight.versions import versions
 
 HERE = Path(__file__).parent
 QUERY: Query = "answer"

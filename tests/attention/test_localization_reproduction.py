@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from scripts import REPRODUCTIONS, scripts_of
 
 import headsight
 from headsight.attention.selection import SelectionRule
 from headsight.data.ref_sample import RefSample
 
-FOLDER = Path(__file__).parents[2] / "reproductions" / "localization-heads"
+FOLDER = REPRODUCTIONS / "localization-heads"
 SAMPLE = Path(headsight.__file__).parent / "samples" / "astronaut.jpg"
 SEER, SINK = (1, 0), (1, 2)
 
@@ -22,13 +22,8 @@ SEER, SINK = (1, 0), (1, 2)
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[Any]:
     """The scripts as modules."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(FOLDER)
-        import ablations
-        import capture
-        import tables
-
-        yield SimpleNamespace(ablations=ablations, capture=capture, tables=tables)
+    with scripts_of("localization-heads") as found:
+        yield found
 
 
 def kept(scripts: Any, number: int, seed: int) -> Any:

@@ -7,25 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scripts import scripts_of
 
 from headsight.attention.selection import PRESETS
 from headsight.attention.selection_counts import Selection, diagnose
-
-SCRIPTS = Path(__file__).parents[2] / "reproductions" / "localization-heads"
 
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """The simulation as a module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        import simulation
-
-        yield simulation
+    with scripts_of("localization-heads") as found:
+        yield found.simulation
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from headsight.data.keypoint_files import read_keypoints
 from headsight.errors import InputError
 from headsight.language.rounds import RoundFormat
 from headsight.picture import Picture, open_picture
-from headsight.tasks.keypoints import Asking, Keypoints, asking_of, find_keypoints, find_together
+from headsight.tasks.keypoint_asking import Asking, asking_of
+from headsight.tasks.keypoints import Keypoints, find_keypoints, find_together
 
 BOX = np.array([[100.0, 50.0, 180.0, 90.0]])
 PICTURE = Picture(Image.new("RGB", (640, 480), "gray"))

@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from bars import SCHEMA, SIDE, write_bars
+from scripts import REPRODUCTIONS, scripts_of
 
 from headsight.data.keypoint_files import read_keypoints
 from headsight.models.base import load_vlm
 from headsight.teach.plan import read_plan
 from headsight.teach.stages import run_plan
 
-FOLDER = Path(__file__).parents[2] / "reproductions" / "capellm"
+FOLDER = REPRODUCTIONS / "capellm"
 
 
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[Any]:
     """The scripts as modules."""
-    names = ("base", "encoder", "reproduce", "rows", "scoring", "tables")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(FOLDER)
-        for name in names:  # other reproductions have files of the same names
-            patch.delitem(sys.modules, name, raising=False)
-        import base
-        import encoder
-        import reproduce
-        import rows
-        import scoring
-        import tables
-
-        yield SimpleNamespace(
-            base=base, encoder=encoder, reproduce=reproduce, rows=rows, scoring=scoring,
-            tables=tables,
-        )  # fmt: skip
-        for name in names:
-            sys.modules.pop(name, None)
+    with scripts_of("capellm") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageDraw
+from scripts import REPRODUCTIONS, scripts_of
 
 from headsight.eval.forget_report import SkillRun, forget_report
 from headsight.eval.item_scores import Scores
@@ -24,32 +23,14 @@ from headsight.teach.stages import run_plan
 from headsight.train.labels import read_labels
 from headsight.train.pictures import Augmentation, augment
 
-FOLDER = Path(__file__).parents[2] / "reproductions" / "hpe-cogvlm"
+FOLDER = REPRODUCTIONS / "hpe-cogvlm"
 
 
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[Any]:
     """The scripts as modules."""
-    names = ("base", "crops", "release", "reproduce", "rows", "stress", "tables", "testsets")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(FOLDER)
-        for name in names:  # other reproductions have files of the same names
-            patch.delitem(sys.modules, name, raising=False)
-        import base
-        import crops
-        import release
-        import reproduce
-        import rows
-        import stress
-        import tables
-        import testsets
-
-        yield SimpleNamespace(
-            base=base, crops=crops, release=release, reproduce=reproduce, rows=rows, stress=stress, tables=tables,
-            testsets=testsets,
-        )  # fmt: skip
-        for name in names:
-            sys.modules.pop(name, None)
+    with scripts_of("hpe-cogvlm") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,8 @@ def ask_model(
     from headsight.cli.probes import progress_on_stderr
     from headsight.grounder import load
     from headsight.models.base import AttentiveVLM
-    from headsight.tasks.keypoints import asking_of, find_together
+    from headsight.tasks.keypoint_asking import asking_of
+    from headsight.tasks.keypoints import find_together
     from headsight.teach.keypoint_rounds import category_schemas
 
     schemas = category_schemas(truth, labels, asking["schema"] or ())  # before anything is loaded

@@ -101,7 +101,8 @@ def keypoints(
     seeker = _Finder(finder, device)
 
     def ask(grounder: Grounder, picture: Picture) -> Detections:
-        from headsight.tasks.keypoints import asking_of, find_keypoints
+        from headsight.tasks.keypoint_asking import asking_of
+        from headsight.tasks.keypoints import find_keypoints
 
         boxes = seeker.boxes(grounder, picture, box or [], find)
         asking = asking_of(
@@ -248,7 +249,7 @@ class _Sheets:
 
 
 def _order(text: str | None) -> str | tuple[str, ...] | None:
-    from headsight.tasks.keypoints import ORDERS
+    from headsight.tasks.keypoint_asking import ORDERS
 
     if text is None or text in ORDERS:
         return text

@@ -6,11 +6,11 @@ each by itself or behind the answers before it.
 
 from __future__ import annotations
 
-__all__ = ["ORDERS", "Asking", "Keypoints", "asking_of", "find_keypoints", "find_together"]
+__all__ = ["Keypoints", "find_keypoints", "find_together"]
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,63 +21,19 @@ from headsight.cut_out import cut_out
 from headsight.data.keypoints import KeypointPrediction
 from headsight.detections import Detections, Exchange
 from headsight.errors import InputError
-from headsight.geometry.keypoints import FRAMES, Crop, crop_in
+from headsight.geometry.keypoints import Crop, crop_in
 from headsight.language.answer import Answer
 from headsight.language.codec import parse
 from headsight.language.density import Density, density_mean, with_confidence
-from headsight.language.rounds import ANSWER_TOKENS, RoundFormat, first_prompt
+from headsight.language.rounds import ANSWER_TOKENS, first_prompt
 from headsight.language.schema import KeypointSchema
 from headsight.models.base import VLM, AttentiveVLM, Reply
 from headsight.picture import Picture
+from headsight.tasks.keypoint_asking import Asking, asking_of, order_of
 
 _LOG = logging.getLogger(__name__)
-ORDERS = ("schema", "confidence")
-"""Orders by name: that of the schema, or the surest point first."""
-_BATCH = 15
 Told = tuple[Reply, tuple[Density, ...]]
 """An answer, and the distributions of its numbers where they were asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """How points are asked; what a model was taught with is kept beside its weights."""
-
-    form: RoundFormat = field(default_factory=RoundFormat)
-    """Question and answer."""
-    frame: str = "crop"
-    """What coordinates are fractions of: `crop` or `image`."""
-    pad: int | float = 1.0
-    """Side of the crop, in longer sides of the box."""
-    side: int = 224
-    """Of the crop as the model sees it, px."""
-    mode: str = "independent"
-    """Each point by itself, or (`cumulative`) behind the answers before it."""
-    window: int = 16
-    """Rounds that are remembered."""
-    order: str | tuple[str, ...] = "schema"
-    """An entry of `ORDERS`, or names of all points."""
-    constrain: bool = False
-    """Let the model write well-formed answers only."""
-    decode: str = "argmax"
-    """The answer as written, or the mean or the median of its distribution."""
-    with_density: bool = False
-    """Keep the distributions."""
-    batch: int = _BATCH
-    """Objects in one conversation."""
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("frame", self.frame, FRAMES),
-            ("mode", self.mode, ("independent", "cumulative")),
-            ("decode", self.decode, ("argmax", "mean", "median")),
-        ):
-            if value not in known:
-                raise InputError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
-        if self.window < 0 or self.batch < 1 or not self.pad > 0 or self.side < 1:
-            raise InputError(
-                f"window is {self.window}, batch {self.batch}, pad {self.pad} and side"
-                f" {self.side}; expected 0 or more, and positive numbers."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,35 +84,6 @@ class Keypoints:
             KeypointPrediction(points, scores, failures=failures, id=one, category=self.category)
             for one, points, scores, failures in rows
         ]
-
-
-def asking_of(vlm: VLM, **changed: Any) -> Asking:
-    """How this model was taught to be asked, with `changed` settings; None leaves one as it is.
-
-    A model that was taught in rounds of any number is asked cumulatively, every other one point by
-    point.
-    """
-    kept: Mapping[str, Any] = {}
-    if isinstance(vlm, AttentiveVLM):
-        kept = getattr(vlm.model.config, "headsight_keypoints", None) or {}
-    told = {f.name: kept[f.name] for f in fields(RoundFormat) if f.name in kept}
-    if "roles" in told:  # a list in JSON
-        told["roles"] = tuple(told["roles"])
-    form = RoundFormat(**told)
-    asking = Asking(
-        form=form,
-        mode="cumulative" if kept.get("rounds") == "dynamic" else "independent",
-        **{name: kept[name] for name in ("frame", "pad", "side") if name in kept},
-    )
-    asking = replace(asking, **{k: v for k, v in changed.items() if v is not None})
-    most = kept.get("k", 1) if kept.get("rounds") in ("fixed", "single") else None
-    if asking.mode == "cumulative" and most is not None and asking.window >= most:
-        _LOG.warning(
-            "event=window model=%s taught=%s rounds=%d window=%d: answers behind more rounds than"
-            " were taught go wrong; use mode=independent or window=%d",
-            vlm.name, kept["rounds"], most, asking.window, most - 1,
-        )  # fmt: skip
-    return asking
 
 
 def find_keypoints(
@@ -220,7 +147,7 @@ def find_together(
         for (picture, _), crop in zip(objects, crops, strict=True)
     ]
     questions = asking.form.questions(schema, word)
-    order = _order(asking.order, schema)
+    order = order_of(asking.order, schema)
     if order is None and asking.mode == "independent":
         order = list(range(len(schema)))  # what is asked alone needs no order
     said = _ask(vlm, shown, questions, order, asking)
@@ -369,21 +296,6 @@ def _each_alone(
     grammar = None if asking is None else asking.form.spec
     replies = vlm.answer(picture, prompts, grammar=grammar, max_new_tokens=ANSWER_TOKENS)
     return [(reply, ()) for reply in replies]
-
-
-def _order(order: str | tuple[str, ...], schema: KeypointSchema) -> list[int] | None:
-    """Indices of the points in the order in which they are asked; None: by confidence."""
-    if order == "schema":
-        return list(range(len(schema)))
-    if order == "confidence":
-        return None
-    names = (order,) if isinstance(order, str) else order
-    if sorted(names) != sorted(schema.names):
-        raise InputError(
-            f"The order names {', '.join(names)}; expected {' or '.join(ORDERS)}, or each of"
-            f" {', '.join(schema.names)} once."
-        )
-    return [schema.names.index(name) for name in names]
 
 
 def _read(reply: Reply, asking: Asking) -> Answer:

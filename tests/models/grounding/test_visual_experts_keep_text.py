@@ -6,22 +6,19 @@ finds boxes better than the adapter alone takes minutes: the script shows it.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from types import ModuleType
 
 import numpy as np
 import pytest
-
-SCRIPTS = Path(__file__).parents[3] / "reproductions" / "cogvlm"
+from scripts import scripts_of
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def script() -> Iterator[ModuleType]:
     """The experiment as a module."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    import visual_experts
-
-    return visual_experts
+    with scripts_of("cogvlm") as found:
+        yield found.visual_experts
 
 
 def test_which_way_keeps_the_text(script: ModuleType) -> None:
