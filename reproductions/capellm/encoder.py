@@ -1,8 +1,8 @@
 """The encoder of the reproduction: which cell of a crop shows which named point.
 
-It stands for DINOv2, whose tokens tell parts of things apart: nano's backbone and neck, trained to
-find the points of the *seen* categories by name. No description is read, and no picture of an
-unseen category. Afterwards it is frozen.
+It stands for DINOv2, whose tokens tell parts of things apart: a neck on nano's frozen backbone,
+trained to find the points of the *seen* categories by name. No description is read, and no picture
+of an unseen category. Afterwards all of it is frozen.
 
     python reproductions/capellm/encoder.py --objects runs/capellm/seen --out runs/capellm/encoder
 """
@@ -33,7 +33,7 @@ VISION = {
     "encoder": "headgrid", "image_size": SIDE, "keep_tokens": 0, "peak_threshold": 1.0,
     "neck_channels": 192, "hidden_size": 192,
 }  # fmt: skip
-STEPS, BATCH, RATE = 1200, 32, 1e-3
+STEPS, BATCH, RATE = 2000, 32, 1e-3
 SPREAD = 0.6
 """Of the target around a point, in cells."""
 HELD_OUT = 96
@@ -77,7 +77,8 @@ class PointFinder(nn.Module):
 
     def forward(self, pixels, names):
         """Scores (B, K, cells) and shifts (B, K, cells, 2) in cells."""
-        features = self.encoder.features(pixels).flatten(2)  # (B, C, cells)
+        frozen = len(self.encoder.blocks)
+        features = self.encoder.features(pixels, frozen_blocks=frozen).flatten(2)  # (B, C, cells)
         features = F.layer_norm(features.transpose(1, 2), features.shape[1:2])
         scores = torch.einsum("bnc,bkc->bkn", features, self.names(names)) / 4
         shifts = self.shifts(names).unflatten(-1, (2, -1))
@@ -97,17 +98,15 @@ class PointJob:
         self.module.encoder.to(memory_format=torch.channels_last)
 
     def parameter_groups(self):
-        """The backbone at a tenth of the rate; what nothing reads stays."""
-        backbone, rest = [], []
+        """The neck and the names; nano's backbone and what nothing reads stay."""
+        learning = []
         for name, parameter in self.module.named_parameters():
             inner = name.removeprefix("encoder.")
-            if inner.startswith(("stem", "blocks")):
-                backbone.append(parameter)
-            elif name == inner or inner.startswith(("lateral", "down", "mix")):
-                rest.append(parameter)
+            if name == inner or inner.startswith(("lateral", "down", "mix")):
+                learning.append(parameter)
             else:
                 parameter.requires_grad_(False)
-        return [{"params": rest, "lr": RATE}, {"params": backbone, "lr": RATE / 10}]
+        return [{"params": learning, "lr": RATE}]
 
     def batch(self, step: int):
         """Crops scaled, turned and moved a little."""

@@ -31,7 +31,7 @@ ASKED: dict[str, tuple[tuple[str, int], ...]] = {
 class Steps:
     """Length of the trainings."""
 
-    encoder: int = 1200
+    encoder: int = 2000
     base: int = 1200
     rows: int = 1500
     batch: int = 16
