@@ -1,8 +1,9 @@
-r"""M0 of the reproduction: a small VLM that can point at coloured shapes, on the frozen encoder.
+r"""M0 of the reproduction: a small VLM on the frozen encoder that knows what things are called.
 
 It stands for what a VLM brings along before it is taught keypoints: reading words, finding what
-they name among the tokens, writing its place. It never saw an object or a description; of those of
-the seen categories only the words are known, so that each is one token.
+they name among the tokens, writing its place. It learns to point at coloured shapes, then at the
+points of the seen categories, one a picture, each called by its name alone. Of the descriptions
+only the words are known, so that each is one token; it has read none, and no round of points.
 
     python reproductions/capellm/base.py --objects runs/capellm/seen \
         --encoder runs/capellm/encoder --out runs/capellm/base
@@ -44,11 +45,19 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("ball", "box", "tree", "ring")
 POINT = CodecSpec("point")
+WAY = {
+    "side": SIDE, "scale_spread": 0, "turn_share": 0, "roles": ["", "", ""],
+    "question": "Where is the {keypoint} of the {category}?",
+}  # fmt: skip
+"""How every training asks about a crop. None is varied: 8,000 rendered objects vary enough, and
+their tokens can be kept."""
 PICTURES, PROBE, STEPS, BATCH, RATE = 6000, 100, 1200, 32, 1.5e-3
 DECODER = {
     "hidden_size": 192, "intermediate_size": 336, "num_hidden_layers": 4,
     "num_attention_heads": 6, "expert_layers": [], "adapter": "linear",
 }  # fmt: skip
+NAMES_STEPS, NAMES_BATCH, NAMES_RATE = 1800, 64, 1e-3
+"""Of the second stage."""
 PLACE = 40
 """Channels of a token that tell where its cell is."""
 
@@ -60,14 +69,21 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True, help="folder of encoder.py")
     parser.add_argument("--out", type=Path, required=True, help="model folder")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--names", type=int, default=NAMES_STEPS)
     parser.add_argument("--pictures", type=int, default=PICTURES)
     options = parser.parse_args()
-    counts = {"steps": options.steps, "pictures": options.pictures}
+    counts = {"steps": options.steps, "names": options.names, "pictures": options.pictures}
     make_base(options.objects, options.encoder, options.out, **counts)
 
 
 def make_base(
-    objects: Path, encoder: Path, out: Path, *, steps: int = STEPS, pictures: int = PICTURES
+    objects: Path,
+    encoder: Path,
+    out: Path,
+    *,
+    steps: int = STEPS,
+    names: int = NAMES_STEPS,
+    pictures: int = PICTURES,
 ) -> Path:
     """The folder of the taught model; what is there already is not done again."""
     blank = out / "blank"
@@ -75,10 +91,14 @@ def make_base(
         words = words_of(read_schemas(objects / "schemas.json"))
         write_blank(encoder / "checkpoint.safetensors", blank, words)
     shapes = write_shapes(out / "shapes", pictures)
+    points = {
+        "path": str(objects), "rounds": "single", "with_reference": False, **WAY
+    }  # fmt: skip
     plan = {
         "name": "pointing",
         "model": str(blank),
         "output": str(out / "pointing"),
+        "features": str(out.parent / "features"),
         "skills": {"shapes": {"path": str(shapes["probe"])}},
         "stages": [
             {
@@ -89,7 +109,19 @@ def make_base(
                 "lr": RATE,
                 "number_spread": 8,
                 "loop": {"bf16": True, "save_every": 100, "warmup_steps": min(100, steps // 2)},
-            }
+            },
+            {
+                "name": "names",
+                "start": "shapes",
+                "type": "capellm",
+                "data": [points],
+                "lora": None,
+                "steps": names,
+                "batch_size": NAMES_BATCH,
+                "lr": NAMES_RATE,
+                "number_spread": 8,
+                "loop": {"bf16": True, "save_every": 100, "clip_norm": 1.0},
+            },
         ],
     }
     path = out / "plan.yaml"

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 from base import make_base
-from encoder import SIDE, PointFinder, PointJob, train_encoder
+from encoder import PointFinder, PointJob, train_encoder
 from rows import ASKED, QUICK, TRAININGS, Steps, plan_of
 from scoring import match_supports, middles
 from tables import write_tables
@@ -47,7 +47,8 @@ def main() -> None:
     objects = {name: render(name, out, given) for name in OBJECTS}
     encoder = train_encoder(objects["seen"], out / "encoder", steps=steps.encoder)
     pictures = {"pictures": 16} if given.quick else {}
-    base = make_base(objects["seen"], out / "encoder", out / "base", steps=steps.base, **pictures)
+    lengths = {"steps": steps.base, "names": steps.names, **pictures}
+    base = make_base(objects["seen"], out / "encoder", out / "base", **lengths)
     seeds = [str(seed) for seed in range(given.seeds)]
     chosen = ("dynamic",) if given.quick else tuple(TRAININGS)
     plans = [
@@ -121,7 +122,6 @@ def write_plan(
         out=folder,
         features=out / "features",
         steps=steps,
-        side=SIDE,
         trainings={name: TRAININGS[name] for name in chosen},
     )
     path = folder / "plan.yaml"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base import WAY
+
 TRAININGS: dict[str, dict[str, Any]] = {
     "single": {"rounds": "single"},
     "fixed": {"rounds": "fixed", "k": 4},
@@ -33,12 +35,13 @@ class Steps:
 
     encoder: int = 2000
     base: int = 1200
+    names: int = 1800
     rows: int = 1500
     batch: int = 16
     rate: float = 1e-3
 
 
-QUICK = Steps(encoder=3, base=3, rows=2, batch=4)
+QUICK = Steps(encoder=3, base=3, names=2, rows=2, batch=4)
 
 
 def plan_of(
@@ -49,7 +52,6 @@ def plan_of(
     out: Path,
     features: Path,
     steps: Steps,
-    side: int,
     trainings: Mapping[str, Mapping[str, Any]] = TRAININGS,
 ) -> dict[str, Any]:
     """A plan for `headsight train`.
@@ -61,15 +63,9 @@ def plan_of(
         out: folder of the stages.
         features: folder of the encoder's tokens, which all share.
         steps: length of the stages.
-        side: of a crop as the model sees it, px.
         trainings: those of TRAININGS that are made.
     """
-    # no crop is varied: 8,000 rendered objects vary enough, and their tokens can be kept
-    common = {
-        "path": str(objects), "side": side, "scale_spread": 0,
-        "turn_share": 0, "seed": seed, "roles": ["", "", ""],
-        "question": "Where is the {keypoint} of the {category}?",
-    }  # fmt: skip
+    common = {"path": str(objects), "seed": seed, **WAY}
     stages = [
         {
             "name": name,

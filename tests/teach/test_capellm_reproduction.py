@@ -43,7 +43,9 @@ def test_every_part_runs_and_the_tables_are_written(
     monkeypatch.setattr(scripts.base, "BATCH", 2)
     monkeypatch.setattr(scripts.base, "PROBE", 2)
     found = scripts.encoder.train_encoder(bars, tmp_path / "encoder", steps=1)
-    base = scripts.base.make_base(bars, found.parent, tmp_path / "base", steps=1, pictures=4)
+    base = scripts.base.make_base(
+        bars, found.parent, tmp_path / "base", steps=1, names=1, pictures=4
+    )
     tokenizer = load_vlm(str(base)).processor.tokenizer  # type: ignore[attr-defined]
     assert len(tokenizer.encode(" opposite", add_special_tokens=False)) == 1
     out = tmp_path / "0"
@@ -54,7 +56,6 @@ def test_every_part_runs_and_the_tables_are_written(
         out=out,
         features=tmp_path / "features",
         steps=scripts.rows.Steps(rows=1, batch=2),
-        side=scripts.encoder.SIDE,
         trainings={"dynamic": scripts.rows.TRAININGS["dynamic"]},
     )
     path = tmp_path / "plan.yaml"

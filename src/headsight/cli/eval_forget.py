@@ -226,9 +226,9 @@ def _without(runs: dict[str, SkillRun], failures: list[dict[str, str]]) -> dict[
 def _drift(before: list[str], after: list[str]) -> tuple[list[ModuleDrift] | None, list[str]]:
     """Drift of the weights where both sides are models in folders, and why not elsewhere."""
     from headsight.merging.drift import weight_drift
-    from headsight.models.base import NANO
+    from headsight.models.base import model_folder
 
-    folders = [NANO if g == ["nano"] else Path(g[0]).expanduser() for g in (before, after)]
+    folders = [model_folder(g[0]) for g in (before, after)]
     if not all(folder.is_dir() for folder in folders):
         return None, []
     try:

@@ -43,7 +43,7 @@ def chosen_heads(
 
 def _own_heads(model: str) -> Path | None:
     """The heads beside the weights of a model, if there are any."""
-    from headsight.models.base import NANO
+    from headsight.models.base import model_folder
 
-    path = (NANO if model == "nano" else Path(model).expanduser()) / "heads.json"
+    path = model_folder(model) / "heads.json"
     return path if model and path.is_file() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -21,6 +22,8 @@ from headsight.picture import Picture
 __all__ = [
     "MAX_NEW_TOKENS",
     "MODELS",
+    "NANO",
+    "SHIPPED",
     "VLM",
     "AttentiveVLM",
     "NativeVLM",
@@ -29,6 +32,7 @@ __all__ = [
     "Reply",
     "connect_vlm",
     "load_vlm",
+    "model_folder",
 ]
 
 MAX_NEW_TOKENS = 520
@@ -208,14 +212,21 @@ def _load_folder(path: Path, device: str, quantize: int | None) -> VLM:
     return load_folder(path, device=device, quantize=quantize)
 
 
-def _load_nano(device: str) -> VLM:
+def model_folder(model: str) -> Path:
+    """Where a model lies that is ours or in a folder; of one at the hub nothing is there."""
+    return SHIPPED.get(model) or Path(model).expanduser()
+
+
+def _load_shipped(name: str, device: str) -> VLM:
     from headsight.models.grounding.adapter import load_folder
 
-    return load_folder(NANO, device=device, name="nano")
+    return load_folder(SHIPPED[name], device=device, name=name, shared=NANO)
 
 
-NANO = Path(__file__).parent / "grounding" / "nano"
+_GROUNDING = Path(__file__).parent / "grounding"
+NANO = _GROUNDING / "nano"
 """Where the shipped model lies."""
-
-MODELS: dict[str, Callable[[str], VLM]] = {"nano": _load_nano}
+SHIPPED = {"nano": NANO, "nano-keypoints": _GROUNDING / "nano_keypoints"}
+"""Folders of the models that come along; weights that one of them lacks are nano's."""
+MODELS: dict[str, Callable[[str], VLM]] = {name: partial(_load_shipped, name) for name in SHIPPED}
 """Loader of each known name; called with the device."""

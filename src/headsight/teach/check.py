@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from headsight.errors import CheckpointError, ConfigError, HeadsightError
-from headsight.models.base import MODELS, NANO
+from headsight.models.base import MODELS, model_folder
 from headsight.models.checkpoints import HUB_ID, check_hub
 from headsight.models.grounding.adapter import is_ours
 from headsight.models.grounding.config import GroundingVLMConfig
@@ -158,7 +158,7 @@ def empty_model(model: str) -> nn.Module:
     Raises:
         HeadsightError: no such model.
     """
-    path = NANO if model in MODELS else Path(model).expanduser()
+    path = model_folder(model)
     if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
         raise ConfigError(
             f"{path} holds an adapter, not a model. Fold it into its base first (headsight fold),"
@@ -276,7 +276,7 @@ def _tokenizer(folder: Path) -> Any:
 
 def _folder(model: str) -> Path | None:
     """Where a model lies; None of one at the hub."""
-    path = NANO if model in MODELS else Path(model).expanduser()
+    path = model_folder(model)
     return path if path.is_dir() else None
 
 

@@ -14,6 +14,7 @@ import gc
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from torch import nn
 from headsight.attention.head_set import model_fingerprint
 from headsight.errors import ConfigError, ResumeError, require
 from headsight.files import write_atomic
-from headsight.models.base import MODELS, NANO, AttentiveVLM, load_vlm
+from headsight.models.base import SHIPPED, AttentiveVLM, load_vlm
 from headsight.models.checkpoints import local_checkpoint
 from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.teach.check import check_plan, refuse_faults
@@ -42,6 +43,7 @@ from headsight.teach.stage_report import write_report
 from headsight.teach.storing import replace_folder, save_adapter, save_model
 from headsight.train.checkpoint import load_average_
 from headsight.train.loop import on_cpus, run_stage
+from headsight.train.plain_attention import plain_attention
 from headsight.train.recipe import fingerprint
 
 _LOG = logging.getLogger(__name__)
@@ -161,7 +163,8 @@ class _Run:
         config = stage.loop_config(steps)
         # another number of processes makes other batches
         own = mark if state.num_processes == 1 else fingerprint(mark, state.num_processes)
-        checkpoint = run_stage(job, config, folder, fingerprint=own, quiet=self._quiet)
+        with plain_attention(model) if config.bf16 else nullcontext():
+            checkpoint = run_stage(job, config, folder, fingerprint=own, quiet=self._quiet)
         facts = {"steps": steps, "samples": mixture.counts(), "learning": _count(learner)}
         if state.is_main_process:
             load_average_(job.module, checkpoint, learned_only=stage.lora is not None)
@@ -191,7 +194,7 @@ class _Run:
         """The checkpoint of a parent, on the disk."""
         if name != START:
             return self._plan.output / name / "model"
-        return NANO if self._plan.model in MODELS else local_checkpoint(self._plan.model)
+        return SHIPPED.get(self._plan.model) or local_checkpoint(self._plan.model)
 
     def _load(self, name: str) -> AttentiveVLM:
         at = self._plan.model if name == START else str(self._plan.output / name / "model")

@@ -173,12 +173,18 @@ class GroundingAdapter:
 
 
 def load_folder(
-    folder: Path, *, device: str = "auto", name: str | None = None, quantize: int | None = None
+    folder: Path,
+    *,
+    device: str = "auto",
+    name: str | None = None,
+    quantize: int | None = None,
+    shared: Path | None = None,
 ) -> GroundingAdapter:
     """The model in `folder`, whatever dtype its weights are stored in; fp32 for our own models.
 
     A published CogVLM folder is taken too, in the dtype of its config. `quantize` is 4 or 8 for
-    decoder layers in so many bits, on CUDA only.
+    decoder layers in so many bits, on CUDA only. Encoder weights that the folder lacks are those of
+    the folder `shared`.
 
     Raises:
         CheckpointError: no config.json, another kind of model, weights missing, damaged or foreign.
@@ -198,7 +204,8 @@ def load_folder(
     except (ConfigError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'} describes no model: {error}") from error
     files = weight_files(folder)
-    load_weights_(model, files, dtype=torch.float32, device=target, quantize=quantize)
+    lent = () if shared is None or shared == folder else weight_files(shared)
+    load_weights_(model, files, lent=lent, dtype=torch.float32, device=target, quantize=quantize)
     return GroundingAdapter(model, _processor(folder), name=name or folder.name)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,6 +22,8 @@ from headsight.models.grounding.model import GroundingVLM
 
 __all__ = ["empty_model", "load_weights_", "read_json", "sketch_model", "weight_files"]
 
+ENCODER = "model.vision.encoder."
+"""How names of the vision encoder's weights begin."""
 _SHOWN = 5
 _INDEX = "model.safetensors.index.json"
 
@@ -103,12 +106,14 @@ def load_weights_(
     device: torch.device,
     rename: Callable[[str], str | None] = lambda name: name,
     quantize: int | None = None,
+    lent: Sequence[Path] = (),
 ) -> None:
     """Put the tensors of `files` into `model`; every weight must be there, and nothing else.
 
     `rename` maps a name in the file to one of the model; None passes the tensor over. All names and
     shapes are compared before the first tensor is read. With `quantize` (4 or 8) the linear maps of
-    the decoder layers are rounded to so many bits as they come, see `low_bit.py`.
+    the decoder layers are rounded to so many bits as they come, see `low_bit.py`. Weights of the
+    encoder that `files` lack are looked for in `lent`, whatever else those hold.
 
     Raises:
         CheckpointError: a file is damaged, or names or shapes do not fit.
@@ -116,27 +121,46 @@ def load_weights_(
     """
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     tied = set(model.all_tied_weights_keys or {})
-    found: dict[str, tuple[int, ...]] = {}
-    for file in files:
-        with _opened(file) as (names, shape, _):
-            for name in names:
-                if (target := rename(name)) is not None:
-                    found[target] = shape(name)
-    _compare(expected, found, tied, files)
+    found = _tensors(files, rename)
+    for name, tensor in _tensors(lent).items():
+        if name in expected and name.startswith(ENCODER):
+            found.setdefault(name, tensor)
+    _compare(expected, {name: tensor.shape for name, tensor in found.items()}, tied, files)
     low_bit = set() if quantize is None else shrink_layers_(model, quantize)
-    for file in files:
-        with _opened(file) as (names, _, tensor):
-            for name in names:
-                target = rename(name)
-                if target is None or target not in expected:
+    for file in dict.fromkeys(tensor.file for tensor in found.values()):
+        with _opened(file) as (_, _, read):
+            for target, tensor in found.items():
+                if tensor.file != file or target not in expected:
                     continue
-                value = tensor(name).to(dtype)
+                value = read(tensor.name).to(dtype)
                 if target in low_bit:
                     put_low_bit_(model, target, value, device)
                 else:
                     _put(model, target, value.to(device))
     model.tie_weights()
     model.to(device)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Where one is stored."""
+
+    file: Path
+    name: str
+    shape: tuple[int, ...]
+
+
+def _tensors(
+    files: Sequence[Path], rename: Callable[[str], str | None] = lambda name: name
+) -> dict[str, _Tensor]:
+    """All tensors of the files, by their names in the model."""
+    found = {}
+    for file in files:
+        with _opened(file) as (names, shape, _):
+            for name in names:
+                if (target := rename(name)) is not None:
+                    found[target] = _Tensor(file, name, shape(name))
+    return found
 
 
 def _compare(
