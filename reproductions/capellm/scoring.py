@@ -51,7 +51,7 @@ def match_supports(
             points[~support.visible] = np.nan
             scored.append(one)
             found.append(points)
-    return _figures(scored, found)
+    return figures(scored, found)
 
 
 def middles(instances: Sequence[KeypointInstance]) -> dict[str, Any]:
@@ -60,10 +60,11 @@ def middles(instances: Sequence[KeypointInstance]) -> dict[str, Any]:
     for one in instances:
         middle = crop_of(np.asarray(one.box, np.float64), one.image_wh).center
         found.append(np.tile(middle, (len(one.names), 1)))
-    return _figures(instances, found)
+    return figures(instances, found)
 
 
-def _figures(instances: Sequence[KeypointInstance], found: Sequence[Any]) -> dict[str, Any]:
+def figures(instances: Sequence[KeypointInstance], found: Sequence[Any]) -> dict[str, Any]:
+    """PCK of points (K, 2) in px of every instance, NaN where there is none."""
     result = pck(
         found,
         [one.points for one in instances],
