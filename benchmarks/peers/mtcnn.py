@@ -58,6 +58,30 @@ def confirm(image: Image.Image, head: Array) -> float:
     return float(scores[is_it].max(initial=0.0))
 
 
+def five_points(image: Image.Image, head: Array) -> tuple[Array, Array, float] | None:
+    """Box (4), points (5, 2) in px and score of the face in a head's box; None where there is none.
+
+    The points are the eyes, the tip of the nose and the corners of the mouth, of both sides the
+    one on the left of the picture first.
+    """
+    x1, y1, x2, y2 = np.asarray(head, np.float64)
+    side = _ROOM * max(x2 - x1, y2 - y1)
+    corner = np.array([(x1 + x2) / 2, (y1 + y2) / 2]) - side / 2
+    crop = square_crop(image, head, scale=_ROOM, side=_CONFIRM_SIDE)
+    boxes, _ = faces(crop)
+    if not len(boxes):
+        return None
+    middle = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 / _CONFIRM_SIDE - 0.5).max(1)
+    box = _square(boxes[[int(middle.argmin())]])[0]
+    if middle.min() >= _OFF_MIDDLE or box[2] - box[0] <= _LEAST_SHARE * _CONFIRM_SIDE:
+        return None
+    _, places, shares = _run("onet", [square_crop(crop, box, scale=1.0, side=48)])
+    points = box[:2] + np.stack([places[0, :5], places[0, 5:]], 1) * (box[2] - box[0])
+    scale = side / _CONFIRM_SIDE
+    at = np.concatenate([corner, corner])
+    return at + box * scale, corner + points * scale, float(shares[0, 1])
+
+
 def faces(image: Image.Image) -> tuple[Array, Array]:
     """Face boxes (n, 4) xyxy px and scores (n,), best first."""
     boxes = _propose(image)

@@ -32,8 +32,8 @@ from headsight.train.checkpoint import load_average_
 HERE = Path(__file__).parent
 OBJECTS = {
     "seen": (8000, ("--split", "seen", "--seed", "11")),
-    "seen_test": (250, ("--split", "seen", "--seed", "12")),
-    "unseen_test": (400, ("--split", "unseen", "--seed", "13")),
+    "seen_test": (204, ("--split", "seen", "--seed", "12")),
+    "unseen_test": (300, ("--split", "unseen", "--seed", "13")),
 }
 """Pictures and options of `headsight scenes --objects`."""
 SIZE = "224"
@@ -51,11 +51,16 @@ def main() -> None:
     base = make_base(objects["seen"], out / "encoder", out / "base", **lengths)
     seeds = [str(seed) for seed in range(given.seeds)]
     chosen = ("dynamic",) if given.quick else tuple(TRAININGS)
-    plans = [
-        write_plan(seed, chosen, base=base, objects=objects["seen"], out=out, steps=steps)
+    plans = {
+        seed: write_plan(seed, chosen, base=base, objects=objects["seen"], out=out, steps=steps)
         for seed in seeds
+    }
+    trainings = [
+        ("train", str(path), "--stage", name, "--threads", "1", "--quiet")
+        for path in plans.values()
+        for name in chosen
     ]
-    in_processes([("train", str(path), "--threads", "1", "--quiet") for path in plans], given.jobs)
+    in_processes(trainings, given.jobs)
     tested = {name: objects[name] for name in ("seen_test", "unseen_test")}
     limit = 4 if given.quick else None
     asked = {

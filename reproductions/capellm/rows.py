@@ -36,9 +36,9 @@ class Steps:
     encoder: int = 2000
     base: int = 1200
     names: int = 1800
-    rows: int = 1500
+    rows: int = 250
     batch: int = 16
-    rate: float = 1e-3
+    rate: float = 7e-4
 
 
 QUICK = Steps(encoder=3, base=3, names=2, rows=2, batch=4)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from headsight.tasks.keypoints import Keypoints
 
 
+MODEL = "nano-keypoints"
+"""What is asked by default."""
+
+
 def keypoints(
     pictures: options.Pictures,
     schema: Annotated[
@@ -37,12 +41,13 @@ def keypoints(
         typer.Option("--find", metavar="WORDS", help="Ask about every object that these name."),
     ] = None,
     finder: Annotated[
-        str | None, typer.Option("--finder", help="The model that finds; --model by default.")
+        str | None,
+        typer.Option("--finder", help="What finds; --model by default, nano for nano-keypoints."),
     ] = None,
     category: Annotated[
         str | None, typer.Option("--category", help="What the object is, in words.")
     ] = None,
-    model: options.Model = "nano",
+    model: options.Model = MODEL,
     device: options.Device = "auto",
     quantize: options.Quantize = None,
     order: Annotated[
@@ -76,6 +81,7 @@ def keypoints(
     of your own is a JSON file (headsight schema new).
 
     Examples:
+      headsight keypoints photo.jpg --schema face-5 --find "the head" --save drawn.png
       headsight keypoints photo.jpg --schema person-17 --box 159,23,297,479 --save drawn.png
       headsight keypoints zoo/ --schema animal-17 --find "zebra" --finder ./Qwen2.5-VL-3B-Instruct
       headsight keypoints photo.jpg --schema my_schema.json --density maps/ --json
@@ -98,6 +104,8 @@ def keypoints(
     names = _order(order)
     records = _Records(points)
     sheets = None if density is None else _Sheets(density, overwrite=overwrite, quiet=quiet)
+    if find is not None and finder is None and model == MODEL:
+        finder = "nano"  # it tells points and finds nothing
     seeker = _Finder(finder, device)
 
     def ask(grounder: Grounder, picture: Picture) -> Detections:
