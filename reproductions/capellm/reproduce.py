@@ -32,8 +32,8 @@ from headsight.train.checkpoint import load_average_
 HERE = Path(__file__).parent
 OBJECTS = {
     "seen": (8000, ("--split", "seen", "--seed", "11")),
-    "seen_test": (204, ("--split", "seen", "--seed", "12")),
-    "unseen_test": (300, ("--split", "unseen", "--seed", "13")),
+    "seen_test": (136, ("--split", "seen", "--seed", "12")),
+    "unseen_test": (204, ("--split", "unseen", "--seed", "13")),
 }
 """Pictures and options of `headsight scenes --objects`."""
 SIZE = "224"

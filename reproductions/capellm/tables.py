@@ -16,7 +16,6 @@ ROWS = {
     "fixed cumulative 16": "fixed rounds of 4, cumulative, the last 16 kept",
     "dynamic independent 0": "dynamic rounds 1 to 8, asked alone",
     "dynamic cumulative 7": "dynamic rounds, cumulative, the last 7 kept",
-    "dynamic cumulative 16": "dynamic rounds, cumulative, the last 16 kept",
     "vague cumulative 7": "dynamic, cumulative, names without descriptions",
     "digits2 cumulative 7": "dynamic, cumulative, 2 decimals",
     "image cumulative 7": "dynamic, cumulative, whole picture in place of the crop",

@@ -11,6 +11,8 @@ import pytest
 from bars import SCHEMA, SIDE, tiny_vlm, write_bars
 from PIL import Image
 
+from headsight.models.base import MODELS
+
 
 @pytest.fixture
 def schema(tmp_path: Path) -> Path:
@@ -20,7 +22,7 @@ def schema(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def points(vlm: Any) -> Any:
+def points(vlm: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The scripted model finds two boxes, and in every crop the same points."""
     answers = {"red": "[0.100,0.500]", "middle": "[0.500,0.500]", "blue": "I cannot tell"}
     boxes = vlm.script
@@ -31,6 +33,7 @@ def points(vlm: Any) -> Any:
         return next(a for name, a in answers.items() if f"the {name} of" in prompt)
 
     vlm.script = script
+    monkeypatch.setitem(MODELS, "nano-keypoints", lambda device: vlm)
     return vlm
 
 
