@@ -7,6 +7,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from headsight.models.grounding.adapter import load_folder
@@ -39,6 +45,18 @@ def test_values_and_gradients_are_those_of_sdpa(kv_heads: int, *, masked: bool) 
         torch.testing.assert_close(ours, theirs)
 
 
+def test_what_is_added_to_the_scores_is_added() -> None:
+    module = nn.Module()
+    generator = torch.Generator().manual_seed(1)
+    added = torch.randn(2, 1, 7, 7, generator=generator)
+    theirs, _ = sdpa_attention_forward(module, *inputs(), added)
+    torch.testing.assert_close(attend_plainly(module, *inputs(), added)[0], theirs)
+    bias = torch.randn(1, 4, 7, 7, generator=generator)
+    theirs, _ = sdpa_attention_forward(module, *inputs(), None, position_bias=bias)
+    ours, _ = attend_plainly(module, *inputs(), None, position_bias=bias)
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_a_row_that_may_look_nowhere_stays_finite() -> None:
     mask = torch.zeros(2, 1, 7, 7, dtype=torch.bool)
     assert attend_plainly(nn.Module(), *inputs(), mask)[0].isfinite().all()
@@ -52,6 +70,29 @@ def test_a_model_is_put_back(school: Any) -> None:
     model.set_attn_implementation("eager")
     with plain_attention(model):
         assert model.config._attn_implementation == "eager"
+
+
+def test_parts_that_attend_otherwise_are_left_and_put_back() -> None:
+    trio = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(
+                **trio, intermediate_size=16, image_size=8, patch_size=4
+            ),
+            text_config=LlamaConfig(**trio, intermediate_size=16, vocab_size=16),
+            image_token_index=3,
+        )
+    )
+    model.set_attn_implementation({"": "sdpa", "text_config": "sdpa", "vision_config": "eager"})
+
+    def ways() -> list[str]:
+        config = model.config
+        parts = (config, config.text_config, config.vision_config)
+        return [part._attn_implementation for part in parts]
+
+    with plain_attention(model):
+        assert ways() == ["headsight_plain", "headsight_plain", "eager"]
+    assert ways() == ["sdpa", "sdpa", "eager"]
 
 
 def test_a_model_says_the_same(school: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 __all__ = ["attend_plainly", "plain_attention"]
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,18 +30,33 @@ LONGEST = 768
 def plain_attention(model: nn.Module) -> Iterator[None]:
     """Within it a model that lies on a CPU attends in plain steps; any other is left as it is.
 
-    Of use in bf16: in fp32 the fused attention is faster.
+    Of a model of several parts those change that attend by `sdpa`. Of use in bf16: in fp32 the
+    fused attention is faster.
     """
-    told = getattr(getattr(model, "config", None), "_attn_implementation", None)
-    is_meant = isinstance(model, PreTrainedModel) and told == "sdpa" and model.device.type == "cpu"
-    if not is_meant:
+    if not isinstance(model, PreTrainedModel) or model.device.type != "cpu":
         yield
         return
-    model.set_attn_implementation(_NAME)
+    before = _ways(model.config)
+    model.set_attn_implementation(_ways(model.config, {"sdpa": _NAME}))
     try:
         yield
     finally:
-        model.set_attn_implementation("sdpa")
+        model.set_attn_implementation(before)
+
+
+def _ways(config: Any, other: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """How a model and its parts attend, as `set_attn_implementation` takes it.
+
+    Args:
+        config: the model's.
+        other: what stands for a way.
+    """
+    own = config._attn_implementation
+    parts = {key: getattr(config, key) for key in config.sub_configs}
+    return {
+        "": (other or {}).get(own, own),
+        **{key: _ways(part, other) for key, part in parts.items() if part is not None},
+    }
 
 
 def attend_plainly(
@@ -49,18 +64,22 @@ def attend_plainly(
     query: Float[Tensor, "b h l c"],
     key: Float[Tensor, "b k m c"],
     value: Float[Tensor, "b k m c"],
-    attention_mask: Bool[Tensor, "b 1 l m"] | None,
+    attention_mask: Bool[Tensor, "b 1 l m"] | Float[Tensor, "#b #h l m"] | None,
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
     is_causal: bool | None = None,
-    **_: Any,
+    **others: Any,
 ) -> tuple[Float[Tensor, "b l h c"], None]:
-    """What transformers' `sdpa` gives: without a mask it is causal where the module is."""
-    if query.shape[2] > LONGEST:
-        return sdpa_attention_forward(  # type: ignore[return-value]
+    """What transformers' `sdpa` gives: without a mask it is causal where the module is.
+
+    Long rows, and masks or biases that are added to the scores, are left to it.
+    """
+    is_added = attention_mask is not None and attention_mask.is_floating_point()
+    if query.shape[2] > LONGEST or is_added or others.get("position_bias") is not None:
+        return sdpa_attention_forward(
             module, query, key, value, attention_mask,
-            scaling=scaling, dropout=dropout, is_causal=is_causal,
+            scaling=scaling, dropout=dropout, is_causal=is_causal, **others,
         )  # fmt: skip
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
