@@ -21,6 +21,18 @@ def test_write_atomic(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_processes_may_write_a_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    program = (
+        "import pathlib, sys; from headsight.files import write_shared\n"
+        "for _ in range(100): write_shared(pathlib.Path(sys.argv[1]), sys.argv[2].encode())"
+    )
+    jobs = [subprocess.Popen([sys.executable, "-c", program, path, w]) for w in ("old", "new")]
+    assert [job.wait() for job in jobs] == [0, 0]
+    assert path.read_bytes() in (b"old", b"new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_atomic(path, b"old")

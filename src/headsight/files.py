@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Journal", "write_atomic"]
+__all__ = ["Journal", "write_atomic", "write_shared"]
 
 import json
 import os
@@ -24,6 +24,13 @@ def write_atomic(path: Path, data: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_shared(path: Path, data: bytes) -> None:
+    """As `write_atomic`, of a file that several processes may write at once."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    write_atomic(own, data)
+    own.replace(path)
 
 
 class Journal:

@@ -8,7 +8,6 @@ __all__ = ["FeatureStore", "picture_hash"]
 
 import hashlib
 import io
-import os
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
@@ -19,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headsight.errors import ImageError
-from headsight.files import write_atomic
+from headsight.files import write_shared
 from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.picture import Picture, open_picture
 
@@ -83,10 +82,7 @@ class FeatureStore:
         if self._folder is not None:
             buffer = io.BytesIO()
             np.save(buffer, tokens.numpy())
-            # several processes may write the same tokens at once
-            own = self._folder / f"{key}.{os.getpid()}"
-            write_atomic(own, buffer.getvalue())
-            own.replace(self._folder / f"{key}.npy")
+            write_shared(self._folder / f"{key}.npy", buffer.getvalue())
 
 
 def picture_hash(source: Path | bytes) -> str:

@@ -24,7 +24,7 @@ from torch import nn
 
 from headsight.attention.head_set import model_fingerprint
 from headsight.errors import ConfigError, ResumeError, require
-from headsight.files import write_atomic
+from headsight.files import write_shared
 from headsight.models.base import SHIPPED, AttentiveVLM, load_vlm
 from headsight.models.checkpoints import local_checkpoint
 from headsight.models.grounding.adapter import GroundingAdapter
@@ -231,7 +231,8 @@ class _Run:
             results.append(probe(vlm, one, features))
         skills = {result.name: result.to_dict() for result in results}
         written = {"schema": "headsight.probes/1", "asked": asked, "skills": skills}
-        write_atomic(path, json.dumps(written, indent=1).encode() + b"\n")
+        # stages that run at once in processes of their own all probe the first model
+        write_shared(path, json.dumps(written, indent=1).encode() + b"\n")
         return True
 
 
