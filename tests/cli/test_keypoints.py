@@ -72,6 +72,19 @@ def test_json_coco_and_a_picture(
     assert "--overwrite" in again.err
 
 
+def test_nano_finds_what_nano_keypoints_is_asked_about(
+    run: Any, points: Any, scripted: Any, photo: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finder = scripted(lambda picture, prompt: "[[100,200,300,600]]")
+    monkeypatch.setitem(MODELS, "nano", lambda device: finder)
+    ran = run("keypoints", photo, "--schema", schema, "--find", "every head", "--json")
+    assert ran.code == 0
+    [place] = json.loads(ran.out)["pictures"][0]["places"]
+    assert place["box"] == [100, 100, 300, 300]
+    assert len(finder.calls) == 1
+    assert all("Assistant:" in prompt for _, prompts, _ in points.calls for prompt in prompts)
+
+
 def test_the_coco_file_can_be_read_back(
     run: Any, points: Any, photo: Path, schema: Path, tmp_path: Path
 ) -> None:
@@ -86,8 +99,10 @@ def test_the_coco_file_can_be_read_back(
 
 
 def test_wrong_usage_is_told_before_a_model_is_loaded(
-    run: Any, vlm: Any, photo: Path, schema: Path
+    run: Any, photo: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loaded: list[str] = []
+    monkeypatch.setitem(MODELS, "nano-keypoints", loaded.append)
     for words, said in (
         (["--schema", "persn-17"], "person-17"),
         (["--schema", schema, "--box", "1,2,3"], "box"),
@@ -95,12 +110,21 @@ def test_wrong_usage_is_told_before_a_model_is_loaded(
         (["--schema", schema, "--finder", "nano"], "Give --find too"),
         (["--schema", schema, "--order", "red,blue"], "each of red, middle, blue once"),
         (["--schema", schema, "--mode", "both"], "independent"),
-        (["--schema", schema, "--box", "2000,2,3000,40"], "outside the picture"),
+        (["--schema", schema, "--decode", "mode"], "argmax"),
     ):
         ran = run("keypoints", photo, *words)
         assert ran.code == 2, said
         assert said in ran.err
-        assert not vlm.calls
+        assert not loaded
+
+
+def test_a_box_outside_the_picture_is_told_before_the_model_is_asked(
+    run: Any, points: Any, photo: Path, schema: Path
+) -> None:
+    ran = run("keypoints", photo, "--schema", schema, "--box", "2000,2,3000,40")
+    assert ran.code == 2
+    assert "outside the picture" in ran.err
+    assert not points.calls
 
 
 def test_sheets_of_probability_maps(run: Any, tmp_path: Path) -> None:

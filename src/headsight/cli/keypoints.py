@@ -90,6 +90,7 @@ def keypoints(
     from headsight.language.box_text import parse_box_text
     from headsight.language.prompts import clean_expression
     from headsight.language.schema_library import schema as schema_of
+    from headsight.tasks.keypoint_asking import Asking, asking_of, order_of
 
     points = schema_of(schema)  # a wrong schema, box or word is an error before anything is loaded
     for text in box or ():
@@ -101,7 +102,9 @@ def keypoints(
     if find is not None:
         find = clean_expression(find)
     _refuse_existing(coco, overwrite=overwrite)
-    names = _order(order)
+    way: dict[str, Any] = {"mode": mode, "decode": decode, "order": _order(order)}
+    told = Asking(**{name: value for name, value in way.items() if value is not None})
+    order_of(told.order, points)
     records = _Records(points)
     sheets = None if density is None else _Sheets(density, overwrite=overwrite, quiet=quiet)
     if find is not None and finder is None and model == MODEL:
@@ -109,13 +112,12 @@ def keypoints(
     seeker = _Finder(finder, device)
 
     def ask(grounder: Grounder, picture: Picture) -> Detections:
-        from headsight.tasks.keypoint_asking import asking_of
         from headsight.tasks.keypoints import find_keypoints
 
         boxes = seeker.boxes(grounder, picture, box or [], find)
         asking = asking_of(
-            grounder.vlm, mode=mode, window=window, order=names, decode=decode,
-            constrain=constrain or None, with_density=sheets is not None or None,
+            grounder.vlm, **way, window=window, constrain=constrain or None,
+            with_density=sheets is not None or None,
         )  # fmt: skip
         word = category or (find if find and len(points.categories) != 1 else None)
         found = find_keypoints(grounder.vlm, picture, boxes, points, category=word, asking=asking)
