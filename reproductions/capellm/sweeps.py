@@ -43,21 +43,22 @@ PICTURES = 136
 def main() -> None:
     """Render, ask, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", type=Path, required=True, help="a taught model's folder")
+    parser.add_argument("--model", required=True, help="name or folder of a taught model")
     parser.add_argument("--out", type=Path, required=True, help="folder of the rendered objects")
     parser.add_argument("--pictures", type=int, default=PICTURES)
     parser.add_argument("--results", type=Path, default=HERE / "results" / "sweeps.json")
     options = parser.parse_args()
     found: dict[str, dict[str, float]] = {}
+    of_model = str(options.model).strip("./").replace("/", "-")
     for name, values in SWEEPS.items():
         for value, settings in values.items():
             folder = options.out / f"{name}-{value:g}"
             if not (folder / "annotations.json").exists():
                 config = ObjectsConfig(**{**COMMON, **settings})
                 write_objects(folder, config, options.pictures, seed=77, resume=True)
-            path = options.out / "figures" / options.model.parent.name / f"{folder.name}.json"
+            path = options.out / "figures" / of_model / f"{folder.name}.json"
             if not path.exists():
-                words = ("eval", "keypoints", "--gt", str(folder), "--model", str(options.model))
+                words = ("eval", "keypoints", "--gt", str(folder), "--model", options.model)
                 run_headsight(
                     *words,
                     "--output",
