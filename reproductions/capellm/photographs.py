@@ -1,8 +1,9 @@
 """Real pictures: a taught model on the labelled samples of public data sets.
 
 Faces (300W, AFLW, WFLW, COFW) are asked for the five points of `face-5`, which all of them label,
-and the first two also in their own labelling; people, animals, garments and hands in theirs. No
-photograph was trained on, so every point of a real thing is asked by what rendered ones taught.
+and the first two also in their own labelling; people, animals, garments and hands in theirs. Of
+photographs `nano-keypoints` was taught the five points of faces (faces.py), none of these pictures;
+every other point of a real thing is asked by what rendered ones taught.
 
     HEADSIGHT_DATA=DATA python reproductions/capellm/photographs.py --model nano-keypoints --out runs/photographs
 
