@@ -51,11 +51,8 @@ def heads(image: Image.Image) -> tuple[Array, Array]:
 
 def confirm(image: Image.Image, head: Array) -> float:
     """Score of a face in the middle of a crop around a head box, 0 where there is none."""
-    boxes, scores = faces(square_crop(image, head, scale=_ROOM, side=_CONFIRM_SIDE))
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2 / _CONFIRM_SIDE
-    is_it = (np.abs(middles - 0.5) < _OFF_MIDDLE).all(1)
-    is_it &= boxes[:, 2] - boxes[:, 0] > _LEAST_SHARE * _CONFIRM_SIDE
-    return float(scores[is_it].max(initial=0.0))
+    _, scores = _middle_faces(_around(image, head))
+    return float(scores.max(initial=0.0))
 
 
 def five_points(image: Image.Image, head: Array) -> tuple[Array, Array, float] | None:
@@ -64,22 +61,32 @@ def five_points(image: Image.Image, head: Array) -> tuple[Array, Array, float] |
     The points are the eyes, the tip of the nose and the corners of the mouth, of both sides the
     one on the left of the picture first.
     """
-    x1, y1, x2, y2 = np.asarray(head, np.float64)
-    side = _ROOM * max(x2 - x1, y2 - y1)
-    corner = np.array([(x1 + x2) / 2, (y1 + y2) / 2]) - side / 2
-    crop = square_crop(image, head, scale=_ROOM, side=_CONFIRM_SIDE)
-    boxes, _ = faces(crop)
+    crop = _around(image, head)
+    boxes, _ = _middle_faces(crop)
     if not len(boxes):
         return None
-    middle = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 / _CONFIRM_SIDE - 0.5).max(1)
-    box = _square(boxes[[int(middle.argmin())]])[0]
-    if middle.min() >= _OFF_MIDDLE or box[2] - box[0] <= _LEAST_SHARE * _CONFIRM_SIDE:
-        return None
+    off = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - _CONFIRM_SIDE / 2).max(1)
+    (box,) = _square(boxes[[int(off.argmin())]])
     _, places, shares = _run("onet", [square_crop(crop, box, scale=1.0, side=48)])
     points = box[:2] + np.stack([places[0, :5], places[0, 5:]], 1) * (box[2] - box[0])
+    x1, y1, x2, y2 = head
+    side = _ROOM * max(x2 - x1, y2 - y1)
+    corner = np.array([x1 + x2 - side, y1 + y2 - side]) / 2
     scale = side / _CONFIRM_SIDE
-    at = np.concatenate([corner, corner])
-    return at + box * scale, corner + points * scale, float(shares[0, 1])
+    return np.tile(corner, 2) + box * scale, corner + points * scale, float(shares[0, 1])
+
+
+def _around(image: Image.Image, head: Array) -> Image.Image:
+    return square_crop(image, head, scale=_ROOM, side=_CONFIRM_SIDE)
+
+
+def _middle_faces(crop: Image.Image) -> tuple[Array, Array]:
+    """Boxes and scores of the faces that a crop around a head may show in its middle."""
+    boxes, scores = faces(crop)
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2 / _CONFIRM_SIDE
+    is_it = (np.abs(middles - 0.5) < _OFF_MIDDLE).all(1)
+    is_it &= boxes[:, 2] - boxes[:, 0] > _LEAST_SHARE * _CONFIRM_SIDE
+    return boxes[is_it], scores[is_it]
 
 
 def faces(image: Image.Image) -> tuple[Array, Array]:

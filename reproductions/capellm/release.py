@@ -28,7 +28,7 @@ from headsight.models.grounding.weights import ENCODER, weight_files
 from headsight.teach.plan import read_plan
 from headsight.teach.stages import run_plan
 
-STEPS, RATE = 300, 5e-4
+STEPS, RATE = 800, 7e-4
 
 
 def main() -> None:

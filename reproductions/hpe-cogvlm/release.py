@@ -43,8 +43,8 @@ def main() -> None:
     )
     parser.add_argument("--run", type=Path, required=True, help="folder of reproduce.py")
     parser.add_argument("--weak", type=Path, required=True, help="weak labels of photographs")
-    parser.add_argument("--scenes", default="runs/scenes_heldout", help="boxes and poses")
-    parser.add_argument("--referred", default="runs/scenes_heldout", help="expressions")
+    parser.add_argument("--scenes", default="runs/scenes_release", help="boxes and poses")
+    parser.add_argument("--referred", default="runs/scenes_release", help="expressions")
     given = parser.parse_args()
     out: Path = given.run / "release"
     plan = plan_of(

@@ -82,8 +82,8 @@ def keypoints(
 
     Examples:
       headsight keypoints photo.jpg --schema face-5 --find "every head" --save drawn.png
-      headsight keypoints photo.jpg --schema person-17 --box 159,23,297,479 --save drawn.png
-      headsight keypoints zoo/ --schema animal-17 --find "zebra" --finder ./Qwen2.5-VL-3B-Instruct
+      headsight keypoints photo.jpg --schema person-17 --box 159,23,297,479 --model ./my-model
+      headsight keypoints zoo/ --schema dog --find "dog" --finder ./qwen2.5-vl --model ./my-model
       headsight keypoints photo.jpg --schema my_schema.json --density maps/ --json
     """
     from headsight.errors import InputError
