@@ -101,7 +101,7 @@ def objects_of(schema_name: str, samples: dict[str, str]) -> list[tuple[Keypoint
 def answer(vlm: VLM, one: KeypointInstance, points: KeypointSchema, word: str) -> Any:
     """Points (K, 2) in px; NaN where the answer was none."""
     box = np.asarray(one.box, np.float64)[None]
-    asking = asking_of(vlm, window=7)
+    asking = asking_of(vlm)
     found = find_keypoints(vlm, open_picture(one.image), box, points, category=word, asking=asking)
     return found.points[0]
 

@@ -119,7 +119,9 @@ def test_a_model_is_asked_as_it_was_taught(caplog: pytest.LogCaptureFixture) -> 
     asking_of(vlm, mode="cumulative", window=3)
     assert not caplog.text
     vlm.model.config.headsight_keypoints = {**kept, "rounds": "dynamic"}
-    assert asking_of(vlm).mode == "cumulative"
+    asking = asking_of(vlm)
+    assert (asking.mode, asking.window) == ("cumulative", 3)
+    assert asking_of(vlm, window=9).window == 9
 
 
 @pytest.fixture(scope="module")

@@ -68,8 +68,8 @@ class Asking:
 def asking_of(vlm: VLM, **changed: Any) -> Asking:
     """How this model was taught to be asked, with `changed` settings; None leaves one as it is.
 
-    A model that was taught in rounds of any number is asked cumulatively, every other one point by
-    point.
+    A model that was taught in rounds of any number is asked cumulatively, behind as many answers as
+    it has seen, every other one point by point.
     """
     kept: Mapping[str, Any] = {}
     if isinstance(vlm, AttentiveVLM):
@@ -78,9 +78,11 @@ def asking_of(vlm: VLM, **changed: Any) -> Asking:
     if "roles" in told:  # a list in JSON
         told["roles"] = tuple(told["roles"])
     form = RoundFormat(**told)
+    is_dynamic = kept.get("rounds") == "dynamic"
     asking = Asking(
         form=form,
-        mode="cumulative" if kept.get("rounds") == "dynamic" else "independent",
+        mode="cumulative" if is_dynamic else "independent",
+        **({"window": kept["k"] - 1} if is_dynamic and "k" in kept else {}),
         **{name: kept[name] for name in ("frame", "pad", "side") if name in kept},
     )
     asking = replace(asking, **{k: v for k, v in changed.items() if v is not None})
