@@ -14,7 +14,6 @@ import gc
 import json
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -43,7 +42,6 @@ from headsight.teach.stage_report import write_report
 from headsight.teach.storing import replace_folder, save_adapter, save_model
 from headsight.train.checkpoint import load_average_
 from headsight.train.loop import on_cpus, run_stage
-from headsight.train.plain_attention import plain_attention
 from headsight.train.recipe import fingerprint
 
 _LOG = logging.getLogger(__name__)
@@ -163,8 +161,7 @@ class _Run:
         config = stage.loop_config(steps)
         # another number of processes makes other batches
         own = mark if state.num_processes == 1 else fingerprint(mark, state.num_processes)
-        with plain_attention(model) if config.bf16 else nullcontext():
-            checkpoint = run_stage(job, config, folder, fingerprint=own, quiet=self._quiet)
+        checkpoint = run_stage(job, config, folder, fingerprint=own, quiet=self._quiet)
         facts = {"steps": steps, "samples": mixture.counts(), "learning": _count(learner)}
         if state.is_main_process:
             load_average_(job.module, checkpoint, learned_only=stage.lora is not None)
