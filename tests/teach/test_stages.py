@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from headsight.errors import ConfigError, ResumeError
+from headsight.models import base
 from headsight.models.base import load_vlm
 from headsight.teach.answering import answer_samples
 from headsight.teach.merging import check_merge
@@ -147,6 +148,26 @@ def test_merged_stages_are_taught_further(school: Any, finished: Path) -> None:
     assert "| skill | questions | figure | before: model | before: pose | after |" in report
     assert "![merged units](model/merge-report.png)" in report
     assert "data:image/png" in (finished / "half" / "report.html").read_text()
+
+
+def test_a_shipped_model_is_merged_with_what_it_borrows(
+    school: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "lean"
+    shutil.copytree(school.model, folder)
+    whole = load_file(folder / "model.safetensors")
+    own = {n: t for n, t in whole.items() if not n.startswith("model.vision.encoder.blocks")}
+    save_file(own, folder / "model.safetensors", {"format": "pt"})
+    monkeypatch.setitem(base.SHIPPED, "nano-keypoints", folder)
+    monkeypatch.setattr(base, "NANO", school.model)
+    (stage, *_) = yaml.safe_load(plan_of(school, tmp_path / "plan").read_text())["stages"]
+    merge = {"method": "task-arithmetic", "base": "model", "expert": "weak", "lambda": 0.0}
+    stages = [{**stage, "steps": 1, "loop": {}}, {"name": "half", "merge": merge}]
+    plan = _plan(school, tmp_path / "run", model="nano-keypoints", stages=stages, skills={})
+    merged = load_file(run_plan(plan, quiet=True) / "model.safetensors")
+    assert merged.keys() == whole.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(merged[name].float(), value, rtol=0, atol=1e-2)
 
 
 @pytest.mark.parametrize(

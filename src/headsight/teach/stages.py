@@ -24,7 +24,7 @@ from torch import nn
 from headsight.attention.head_set import model_fingerprint
 from headsight.errors import ConfigError, ResumeError, require
 from headsight.files import write_shared
-from headsight.models.base import SHIPPED, AttentiveVLM, load_vlm
+from headsight.models.base import NANO, SHIPPED, AttentiveVLM, load_vlm
 from headsight.models.checkpoints import local_checkpoint
 from headsight.models.grounding.adapter import GroundingAdapter
 from headsight.teach.check import check_plan, refuse_faults
@@ -191,7 +191,13 @@ class _Run:
         """The checkpoint of a parent, on the disk."""
         if name != START:
             return self._plan.output / name / "model"
-        return SHIPPED.get(self._plan.model) or local_checkpoint(self._plan.model)
+        shipped = SHIPPED.get(self._plan.model)
+        if shipped is None or shipped == NANO:
+            return shipped or local_checkpoint(self._plan.model)
+        whole = self._plan.output / "start"  # with the weights that it borrows from nano
+        if not whole.exists():
+            replace_folder(whole, lambda path: save_model(self._load(START), path))
+        return whole
 
     def _load(self, name: str) -> AttentiveVLM:
         at = self._plan.model if name == START else str(self._plan.output / name / "model")
