@@ -25,7 +25,7 @@ from PIL import Image, ImageOps
 from headsight.data.face_five import FIVE_NAMES
 from headsight.files import write_atomic
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from peers import mtcnn
 
 SURE, APART = 0.97, 0.06

@@ -21,7 +21,7 @@ import yaml
 from base import make_base
 from encoder import PointFinder, PointJob, train_encoder
 from rows import ASKED, QUICK, SEEDS, TRAININGS, Steps, plan_of
-from scoring import match_supports, middles
+from scoring import by_name, match_supports, middles
 from tables import write_tables
 
 from headsight.cli.reproduce import in_processes, run_headsight
@@ -37,6 +37,7 @@ OBJECTS = {
 }
 """Pictures and options of `headsight scenes --objects`."""
 SIZE = "224"
+SHIPPED = "nano-keypoints"
 
 
 def main() -> None:
@@ -65,18 +66,23 @@ def main() -> None:
         for name in chosen[seed]
         for key, task in questions(out / "seeds" / seed / name, name, tested, limit).items()
     }
+    if not given.quick:
+        shipped = questions(out / SHIPPED, SHIPPED, tested, None, model=SHIPPED)
+        asked |= {(seeds[0], *key): task for key, task in shipped.items()}
     in_processes([words for path, words in asked.values() if not path.exists()], given.jobs)
     rows: dict[str, Any] = {seed: {} for seed in seeds}
     for (seed, row, where), (path, _) in asked.items():
         figures = json.loads(path.read_text("utf-8"))["figures"]["all"]
         rows[seed].setdefault(row, {})[where] = figures
-    finder = PointFinder(len(PointJob(objects["seen"]).names))
+    names = PointJob(objects["seen"]).names
+    finder = PointFinder(len(names)).eval()
     load_average_(finder, encoder)
     for where, path in tested.items():
         instances = read_keypoints(path).instances
         for seed in seeds:
-            row = match_supports(finder.encoder.eval(), instances, seed=int(seed))
+            row = match_supports(finder.encoder, instances, seed=int(seed))
             rows[seed].setdefault("support", {})[where] = row
+        rows[seeds[0]].setdefault("names", {})[where] = by_name(finder, names, instances)
         rows[seeds[0]].setdefault("middle", {})[where] = middles(instances)
     record = {"schema": "headsight.reproduction/1", "steps": vars(steps), "seeds": rows}
     results = out / "rows.json" if given.quick else HERE / "results" / "rows.json"
@@ -138,15 +144,21 @@ def write_plan(
 
 
 def questions(
-    folder: Path, name: str, tested: dict[str, Path], limit: int | None
+    folder: Path,
+    name: str,
+    tested: dict[str, Path],
+    limit: int | None,
+    *,
+    model: str | None = None,
 ) -> dict[tuple[str, str], tuple[Path, list[str]]]:
     """Where figures of a model go and the command that makes them, by row and test set."""
+    asked = model or str(folder / "model")
     few = [] if limit is None else ["--limit", str(limit)]
     found = {}
     for mode, window in ASKED[name]:
         for where, objects in tested.items():
             path = folder / f"{mode}-{window}-{where}.json"
-            words = ["eval", "keypoints", "--gt", str(objects), "--model", str(folder / "model")]
+            words = ["eval", "keypoints", "--gt", str(objects), "--model", asked]
             words += ["--mode", mode, "--window", str(window), "--output", str(path), "--quiet"]
             found[f"{name} {mode} {window}", where] = path, [*words, *few]
     return found

@@ -27,6 +27,7 @@ ASKED: dict[str, tuple[tuple[str, int], ...]] = {
     "vague": (("cumulative", 7),),
     "digits2": (("cumulative", 7),),
     "image": (("cumulative", 7),),
+    "nano-keypoints": (("cumulative", 7),),
 }
 """Mode and window in which each is asked."""
 

@@ -1,4 +1,4 @@
-"""Rivals that read no words: one is shown an annotated example, one says the middle."""
+"""Rivals that read no words: the encoder alone, one shown an example, the middle of the box."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from encoder import SIDE, to_input
+from encoder import SIDE, best_places, to_input
 
 from headsight.cut_out import cut_out
 from headsight.data.keypoints import KeypointInstance
@@ -52,6 +52,22 @@ def match_supports(
             scored.append(one)
             found.append(points)
     return figures(scored, found)
+
+
+@torch.no_grad()
+def by_name(finder: Any, names: Sequence[str], instances: Sequence[KeypointInstance]) -> Any:
+    """The encoder's own table of names, without a decoder; a name that is not in it is a miss."""
+    found = []
+    for one in instances:
+        points = np.full((len(one.names), 2), np.nan)
+        known = [k for k, name in enumerate(one.names) if name in names]
+        if known:
+            crop = crop_of(np.asarray(one.box, np.float64), one.image_wh)
+            pixels = to_input(cut_out(open_picture(one.image).image, crop, side=SIDE))
+            asked = torch.tensor([[names.index(one.names[k]) for k in known]])
+            points[known] = crop.to_image(best_places(*finder(pixels[None], asked))[0].numpy())
+        found.append(points)
+    return figures(instances, found)
 
 
 def middles(instances: Sequence[KeypointInstance]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ ROWS = {
     "vague cumulative 7": "dynamic, cumulative, names without descriptions",
     "digits2 cumulative 7": "dynamic, cumulative, 2 decimals",
     "image cumulative 7": "dynamic, cumulative, whole picture in place of the crop",
+    "nano-keypoints cumulative 7": "`nano-keypoints`, taught longer (`release.py`), cumulative",
+    "names": "the encoder alone: its own table of seen names, no decoder",
     "support": "one annotated example, matched by features (no words)",
     "middle": "the middle of the box as every point",
 }

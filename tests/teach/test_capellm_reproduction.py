@@ -90,6 +90,18 @@ def test_the_middle_of_the_box(scripts: Any, bars: Path) -> None:
     )
 
 
+def test_a_name_that_the_encoder_does_not_know_is_a_miss(scripts: Any, bars: Path) -> None:
+    job = scripts.encoder.PointJob(bars)
+    instances = read_keypoints(bars).instances
+    finder = job.module.eval()
+    everything = scripts.scoring.by_name(finder, job.names, instances)
+    assert everything["missed"] == 0
+    first = scripts.scoring.by_name(finder, job.names[:1], instances)
+    assert first["pck@0.2"] <= everything["pck@0.2"]
+    unknown = scripts.scoring.by_name(finder, ["another name"], instances)
+    assert unknown["pck@0.2"] == 0
+
+
 def test_shapes_stand_where_they_are_said(scripts: Any) -> None:
     image, known = scripts.base.draw_shapes(np.random.default_rng(3))
     assert known
