@@ -72,8 +72,9 @@ def main() -> None:
     in_processes([words for path, words in asked.values() if not path.exists()], given.jobs)
     rows: dict[str, Any] = {seed: {} for seed in seeds}
     for (seed, row, where), (path, _) in asked.items():
-        figures = json.loads(path.read_text("utf-8"))["figures"]["all"]
-        rows[seed].setdefault(row, {})[where] = figures
+        rows[seed].setdefault(row, {})[where] = json.loads(path.read_text("utf-8"))["figures"][
+            "all"
+        ]
     names = PointJob(objects["seen"]).names
     finder = PointFinder(len(names)).eval()
     load_average_(finder, encoder)
@@ -84,10 +85,21 @@ def main() -> None:
             rows[seed].setdefault("support", {})[where] = row
         rows[seeds[0]].setdefault("names", {})[where] = by_name(finder, names, instances)
         rows[seeds[0]].setdefault("middle", {})[where] = middles(instances)
-    record = {"schema": "headsight.reproduction/1", "steps": vars(steps), "seeds": rows}
+    kept = {
+        seed: {row: {k: small(v) for k, v in sets.items()} for row, sets in found.items()}
+        for seed, found in rows.items()
+    }
+    record = {"schema": "headsight.reproduction/1", "steps": vars(steps), "seeds": kept}
     results = out / "rows.json" if given.quick else HERE / "results" / "rows.json"
     write_atomic(results, json.dumps(record, indent=1).encode() + b"\n")
     write_tables(results, None if given.quick else HERE / "README.md")
+
+
+def small(figures: dict[str, Any]) -> dict[str, Any]:
+    """Of all figures those of the tables."""
+    thresholds = {key: value for key, value in figures.items() if key.startswith("pck@")}
+    parts = {name: {"pck@0.2": one["pck@0.2"]} for name, one in figures["by_category"].items()}
+    return {**thresholds, "by_category": parts}
 
 
 def rows_of(seed: int, *, quick: bool) -> tuple[str, ...]:
