@@ -4,7 +4,7 @@ Nano tells poses already, from its encoder's reading. Here it is taught as the s
 labels, poses with 10 % rehearsal, and the cosine merge with its last stage), and both results are
 compared with the shipped weights by `headsight eval forget`, above all on photographs.
 
-    python reproductions/hpe-cogvlm/release.py --run runs/hpe-cogvlm --weak runs/labels/hardhat_fit.jsonl
+    python reproductions/hpe-cogvlm/release.py --run runs/hpe-release --weak runs/labels/hardhat_fit.jsonl
 """  # noqa: E501 - a command stands on one line
 
 from __future__ import annotations
