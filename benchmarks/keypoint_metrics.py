@@ -127,7 +127,8 @@ def episodes_pass(truth: KeypointSet, predictions: list[KeypointPrediction]) -> 
     """Every figure of the protocol `episodes`, on the categories of one test part."""
     wanted = {f"category {n}" for n in range(TEST_CATEGORIES)}
     part = KeypointSet("part", tuple(i for i in truth.instances if i.category in wanted))
-    compared = compare_keypoints(part, predictions)
+    known = {i.id for i in part.instances}
+    compared = compare_keypoints(part, [one for one in predictions if one.id in known])
     return pck_figures(compared, draw_episodes(compared.instances)).mpck
 
 
