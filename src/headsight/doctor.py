@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headsight.errors import HeadsightError
+
+if TYPE_CHECKING:
+    from headsight.grounder import Grounder
 
 SAMPLE = Path(__file__).parent / "samples" / "astronaut.jpg"
 """The shipped picture: one head, facing the camera, its face near (222, 112)."""
 _FACE = (222.0, 112.0)
+_HEAD, _NOSE = (159.0, 23.0, 297.0, 179.0), (226.0, 131.0)
 _CORE = ("torch", "transformers", "numpy", "scipy", "pillow", "safetensors", "typer", "rich")
 _EXTRAS = {
     "scenes": ("anny", "embreex"),
@@ -105,8 +110,16 @@ def _self_check(model: str, device: str) -> str:
     began = time.perf_counter()
     grounder = load(model, device=device)
     loaded = time.perf_counter()
-    found = grounder.heads(SAMPLE)
+    found = _find_nose(grounder) if model == "nano-keypoints" else _find_head(grounder)
     seconds = time.perf_counter() - loaded
+    return (
+        f"found {found} in the shipped picture in {seconds:.2f} s"
+        f" (loaded in {loaded - began:.2f} s)"
+    )
+
+
+def _find_head(grounder: Grounder) -> str:
+    found = grounder.heads(SAMPLE)
     x, y = _FACE
     if not any(x0 < x < x1 and y0 < y < y1 for x0, y0, x1, y1 in found.boxes):
         raise HeadsightError(
@@ -114,7 +127,25 @@ def _self_check(model: str, device: str) -> str:
             f" ({x:.0f}, {y:.0f}). The weights may be damaged or of an untrained model: reinstall"
             " headsight, or choose another --model."
         )
-    return (
-        f"found the head in the shipped picture in {seconds:.2f} s"
-        f" (loaded in {loaded - began:.2f} s)"
-    )
+    return "the head"
+
+
+def _find_nose(grounder: Grounder) -> str:
+    """It tells points and finds no heads."""
+    import numpy as np
+
+    from headsight.language.schema_library import schema
+    from headsight.picture import open_picture
+    from headsight.tasks.keypoints import find_keypoints
+
+    points = schema("face-5")
+    boxes = np.array([_HEAD], np.float64)
+    found = find_keypoints(grounder.vlm, open_picture(SAMPLE), boxes, points)
+    x, y = found.points[0, points.names.index("nose tip")]
+    if not np.hypot(x - _NOSE[0], y - _NOSE[1]) < 0.2 * (_HEAD[2] - _HEAD[0]):
+        raise HeadsightError(
+            f"it sees the nose in the shipped picture {SAMPLE.name} at ({x:.0f}, {y:.0f}), but it"
+            f" is at ({_NOSE[0]:.0f}, {_NOSE[1]:.0f}). The weights may be damaged: reinstall"
+            " headsight."
+        )
+    return "the nose"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from headsight import doctor
 from headsight.doctor import SAMPLE, examine
 from headsight.language.codec import encode
 from headsight.language.spec import CodecSpec
@@ -45,6 +46,16 @@ def test_a_model_that_misses_the_head(run: Callable, vlm) -> None:
     assert ran.code == 1
     assert "FAIL model nano" in ran.out
     assert "not the one at (222, 112)" in ran.out
+
+
+def test_the_shipped_model_of_points(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = run("doctor", "--model", "nano-keypoints")
+    assert ran.code == 0
+    assert "found the nose" in ran.out
+    monkeypatch.setattr(doctor, "_NOSE", (20.0, 480.0))
+    ran = run("doctor", "--model", "nano-keypoints")
+    assert ran.code != 0
+    assert "it sees the nose" in ran.out
 
 
 def test_an_unknown_model_and_a_device_that_is_not_there(run: Callable) -> None:
