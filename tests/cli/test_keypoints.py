@@ -142,3 +142,16 @@ def test_sheets_of_probability_maps(run: Any, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["0-1.png", "0.2-1.png"]
     with Image.open(tmp_path / "maps" / "0-1.png") as sheet:
         assert min(sheet.size) > SIDE
+
+
+def test_a_sheet_that_exists_is_told_before_the_model_is_asked(
+    run: Any, points: Any, photo: Path, schema: Path, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "maps" / f"{photo.stem}-1.png"
+    sheet.parent.mkdir()
+    sheet.write_bytes(b"mine")
+    ran = run("keypoints", photo, "--schema", schema, "--density", sheet.parent)
+    assert ran.code == 2
+    assert f"{sheet} exists" in ran.err
+    assert not points.calls
+    assert sheet.read_bytes() == b"mine"

@@ -345,7 +345,10 @@ def test_an_interrupt_ends_it(server: ChatServer) -> None:
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    server.acts = [send(503, b"")]
+    def hold(handler: BaseHTTPRequestHandler, document: Any) -> None:
+        server.over.wait(0.5)  # long enough for the interrupt of the first to be noticed
+
+    server.acts = [send(503, b""), hold]
     vlm, _ = model(server, sleep=interrupt, parallel=1)
     with pytest.raises(KeyboardInterrupt):
         vlm.answer(PICTURE, ["a", "b", "c", "d"])

@@ -114,6 +114,8 @@ def keypoints(
     def ask(grounder: Grounder, picture: Picture) -> Detections:
         from headsight.tasks.keypoints import find_keypoints
 
+        if sheets is not None:
+            sheets.begin(picture)
         boxes = seeker.boxes(grounder, picture, box or [], find)
         asking = asking_of(
             grounder.vlm, **way, window=window, constrain=constrain or None,
@@ -220,9 +222,19 @@ class _Sheets:
     def __init__(self, folder: Path, *, overwrite: bool, quiet: bool) -> None:
         self._folder, self._overwrite, self._quiet = folder, overwrite, quiet
         self._taken: set[str] = set()
+        self._stem = ""
+
+    def begin(self, picture: Picture) -> None:
+        """Name the sheets of the next picture.
+
+        Raises:
+            InputError: there is one of that name, and none may be replaced.
+        """
+        self._stem = self._name(Path(picture.source).stem)
+        _refuse_existing(self._folder / f"{self._stem}-1.png", overwrite=self._overwrite)
 
     def add(self, found: Keypoints, side: int) -> None:
-        """A sheet for every object of a picture."""
+        """A sheet for every object of the picture that was begun."""
         import io
 
         from headsight.cli.written import tell_written
@@ -233,9 +245,8 @@ class _Sheets:
         assert found.densities is not None
         assert found.picture is not None
         self._folder.mkdir(parents=True, exist_ok=True)
-        stem = self._name(Path(found.picture.source).stem)
         for place, crop in enumerate(found.crops):
-            path = self._folder / f"{stem}-{place + 1}.png"
+            path = self._folder / f"{self._stem}-{place + 1}.png"
             _refuse_existing(path, overwrite=self._overwrite)
             sheet = density_sheet(
                 cut_out(found.picture.image, crop, side=side),

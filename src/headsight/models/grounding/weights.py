@@ -185,6 +185,12 @@ def _compare(
         )
         if names
     ]
+    if missing and not wrong and not unexpected and all(n.startswith(ENCODER) for n in missing):
+        raise CheckpointError(
+            f"{files[0].parent} lacks weights of its vision encoder: {problems[0]}. It is one that"
+            " borrows them from another model, as `nano-keypoints` does from nano: load that by its"
+            " name. Otherwise get the whole folder again."
+        )
     if problems:
         raise CheckpointError(
             f"The weights in {files[0].parent} do not fit its config.json: {'; '.join(problems)}."
