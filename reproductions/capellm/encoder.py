@@ -1,8 +1,8 @@
 """The encoder of the reproduction: which cell of a crop shows which named point.
 
-It stands for DINOv2, whose tokens tell parts of things apart: a neck on nano's frozen backbone,
-trained to find the points of the *seen* categories by name. No description is read, and no picture
-of an unseen category. Afterwards all of it is frozen.
+It stands for DINOv2, whose tokens tell parts of things apart: nano's backbone and a neck, trained
+to find the points of the *seen* categories by the words of their names. No description is read, and
+no picture of an unseen category. Afterwards all of it is frozen.
 
     python reproductions/capellm/encoder.py --objects runs/capellm/seen --out runs/capellm/encoder
 """
@@ -10,11 +10,14 @@ of an unseen category. Afterwards all of it is frozen.
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 from safetensors import safe_open
 from torch import nn
 
@@ -25,18 +28,27 @@ from headsight.models.base import NANO
 from headsight.models.grounding.headgrid import HeadGrid
 from headsight.models.grounding.weights import weight_files
 from headsight.picture import open_picture
+from headsight.train.checkpoint import load_average_
 from headsight.train.loop import LoopConfig, run_stage
 from headsight.train.recipe import fingerprint
 
-SIDE = 128
+SIDE = 192
 VISION = {
     "encoder": "headgrid", "image_size": SIDE, "keep_tokens": 0, "peak_threshold": 1.0,
     "neck_channels": 192, "hidden_size": 192,
 }  # fmt: skip
-STEPS, BATCH, RATE = 2000, 32, 1e-3
+STEPS = (2800, 1600, 1600)
+"""Of the rounds; each goes on from the one before with its rate warmed up again."""
+WILD = 2
+"""Rounds before crops are also turned all around, stretched and recoloured, so that bodies and
+paints that no seen category has look less strange."""
+BATCH, RATE, BACKBONE_RATE = 32, 1e-3, 5e-3
+"""The backbone's is in sizes of the weights of a layer: their scales lie a hundredfold apart."""
+FROZEN = 5
+"""Blocks of the backbone that do not learn: edges and corners look the same everywhere."""
 SPREAD = 0.6
 """Of the target around a point, in cells."""
-HELD_OUT = 96
+HELD_OUT = 320
 """Objects for validation, of few a fifth."""
 
 
@@ -45,24 +57,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--objects", type=Path, required=True, help="rendered seen objects")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="of every round")
     options = parser.parse_args()
     train_encoder(options.objects, options.out, steps=options.steps)
 
 
-def train_encoder(objects: Path, out: Path, *, steps: int = STEPS) -> Path:
-    """The checkpoint of a `PointFinder`."""
-    job = PointJob(objects)
-    loop = LoopConfig(
-        steps=steps, warmup_steps=min(50, steps // 2), bf16=True, save_every=100, log_every=25,
-        validate_every=min(200, steps), average_decay=0.99,
-    )  # fmt: skip
-    mark = fingerprint(steps, BATCH, RATE, SPREAD, SIDE, len(job.instances))
-    return run_stage(job, loop, out, fingerprint=mark)
+def train_encoder(objects: Path, out: Path, *, steps: Sequence[int] = STEPS) -> Path:
+    """The checkpoint of a `PointFinder`; what is done already is not done again."""
+    checkpoint = None
+    for number, length in enumerate(steps):
+        job = PointJob(objects, seed=number, is_wild=number >= WILD)
+        if checkpoint is not None:
+            load_average_(job.module, checkpoint)
+        loop = LoopConfig(
+            steps=length, warmup_steps=min(50, length // 2), bf16=True, save_every=100,
+            log_every=25, validate_every=min(400, length), average_decay=0.99,
+        )  # fmt: skip
+        settings = (BATCH, RATE, BACKBONE_RATE, FROZEN, SPREAD, SIDE, len(job.instances))
+        mark = fingerprint(length, *settings)
+        checkpoint = run_stage(job, loop, out / f"round{number + 1}", fingerprint=mark)
+    assert checkpoint is not None
+    return checkpoint
 
 
 class PointFinder(nn.Module):
-    """A score of every cell for every name, and where in its cell the point lies."""
+    """A score of every cell for every name, and where in its cell the point lies.
+
+    A name is the sum of its words, so that `left headboard top` can be looked for with what `left`
+    and `top` mean elsewhere.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -70,55 +93,78 @@ class PointFinder(nn.Module):
         self.encoder = HeadGrid(VISION)
         load_backbone_(self.encoder)
         channels = self.encoder.config.neck_channels
-        self.names = nn.Embedding(number, channels)
-        self.shifts = nn.Embedding(number, 2 * channels)
-        nn.init.normal_(self.names.weight, std=0.2)
-        nn.init.normal_(self.shifts.weight, std=0.02)
+        # word 0 is no word
+        self.words = nn.Embedding(number + 1, channels, padding_idx=0)
+        self.shifts = nn.Embedding(number + 1, 2 * channels, padding_idx=0)
+        for table, std in ((self.words, 0.2), (self.shifts, 0.02)):
+            nn.init.normal_(table.weight[1:], std=std)
 
-    def forward(self, pixels, names):
-        """Scores (B, K, cells) and shifts (B, K, cells, 2) in cells."""
-        frozen = len(self.encoder.blocks)
-        features = self.encoder.features(pixels, frozen_blocks=frozen).flatten(2)  # (B, C, cells)
+    def forward(self, pixels, words):
+        """Scores (B, K, cells) and shifts (B, K, cells, 2) in cells of names (B, K, words)."""
+        features = self.encoder.features(pixels, frozen_blocks=FROZEN).flatten(2)  # (B, C, cells)
         features = F.layer_norm(features.transpose(1, 2), features.shape[1:2])
-        scores = torch.einsum("bnc,bkc->bkn", features, self.names(names)) / 4
-        shifts = self.shifts(names).unflatten(-1, (2, -1))
+        scores = torch.einsum("bnc,bkc->bkn", features, self.words(words).sum(2)) / 4
+        shifts = self.shifts(words).sum(2).unflatten(-1, (2, -1))
         return scores, torch.einsum("bnc,bkdc->bknd", features, shifts)
+
+
+class Words:
+    """The words of names, by number; 0 is none."""
+
+    def __init__(self, instances) -> None:
+        found = {word for one in instances for name in one.names for word in name.split()}
+        self.known = tuple(sorted(found))
+        self._index = {word: number for number, word in enumerate(self.known, 1)}
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def __call__(self, names):
+        """Numbers (K, words) of names; words that are not known are left out."""
+        rows = [[self._index.get(word, 0) for word in name.split()] for name in names]
+        most = max(map(len, rows))
+        return torch.tensor([row + [0] * (most - len(row)) for row in rows])
 
 
 class PointJob:
     """What the training loop needs to know."""
 
-    def __init__(self, objects: Path) -> None:
+    def __init__(self, objects: Path, *, seed: int = 0, is_wild: bool = False) -> None:
+        self._seed, self._is_wild = seed, is_wild
         found = [one for one in read_keypoints(objects).instances if one.visible.any()]
         kept = min(HELD_OUT, len(found) // 5)
         self.instances, self.held_out = found[kept:], found[:kept]
-        self.names = sorted({name for one in found for name in one.names})
-        self._index = {name: number for number, name in enumerate(self.names)}
-        self.module = PointFinder(len(self.names))
+        self.words = Words(found)
+        self.module = PointFinder(len(self.words))
         self.module.encoder.to(memory_format=torch.channels_last)
 
     def parameter_groups(self):
-        """The neck and the names; nano's backbone and what nothing reads stay."""
-        learning = []
+        """The neck, the words and the later blocks; what nothing reads stays."""
+        groups = {}
         for name, parameter in self.module.named_parameters():
             inner = name.removeprefix("encoder.")
-            if name == inner or inner.startswith(("lateral", "down", "mix")):
-                learning.append(parameter)
-            else:
+            rate = RATE
+            if inner.startswith("blocks.") and int(inner.split(".")[1]) >= FROZEN:
+                rate = BACKBONE_RATE * float(parameter.detach().square().mean().sqrt())
+            elif name != inner and not inner.startswith(("lateral", "down", "mix")):
                 parameter.requires_grad_(False)
-        return [{"params": learning, "lr": RATE}]
+                continue
+            matrix = parameter.ndim == 4 and parameter.shape[2:] == (1, 1)
+            optimizer = "muon" if matrix and min(parameter.shape[:2]) > 16 else "adamw"
+            groups.setdefault((rate, optimizer), []).append(parameter)
+        return [{"params": p, "lr": lr, "optimizer": o} for (lr, o), p in groups.items()]
 
     def batch(self, step: int):
-        """Crops scaled, turned and moved a little."""
-        rng = np.random.default_rng([0, step])
+        """Crops scaled, turned, mirrored and moved a little."""
+        rng = np.random.default_rng([self._seed, step])
         chosen = rng.integers(len(self.instances), size=BATCH)
         return self._stack([self._view(self.instances[i], rng) for i in chosen])
 
     def loss(self, batch, module):
         """Cross entropy over cells, and the distance within the cell."""
-        pixels, names, points = batch
+        pixels, words, points = batch
         grid = SIDE // 16
-        scores, shifts = module(pixels.contiguous(memory_format=torch.channels_last), names)
+        scores, shifts = module(pixels.contiguous(memory_format=torch.channels_last), words)
         inside = (points >= 0).all(-1) & (points < 1).all(-1)
         place = points.clamp(0, 0.999) * grid
         cell = place.floor().long()
@@ -138,8 +184,8 @@ class PointJob:
         plain = [self._view(one, None) for one in self.held_out]
         near, total = 0.0, 0.0
         for start in range(0, len(plain), BATCH):
-            pixels, names, points = self._stack(plain[start : start + BATCH])
-            scores, shifts = self.module(pixels, names)
+            pixels, words, points = self._stack(plain[start : start + BATCH])
+            scores, shifts = self.module(pixels, words)
             found = best_places(scores, shifts)
             inside = (points >= 0).all(-1) & (points < 1).all(-1)
             close = ((found - points).norm(dim=-1) < 0.2) & inside
@@ -147,25 +193,71 @@ class PointJob:
         return {"pck20": near / max(total, 1)}
 
     def _view(self, one, rng):
-        crop, turn = crop_of(np.asarray(one.box, np.float64), one.image_wh), 0.0
-        if rng is not None:
-            turn = float(rng.uniform(-30, 30)) if rng.random() < 0.5 else 0.0
-            side = crop.side * float(rng.uniform(0.85, 1.35))
-            moved = np.array(crop.center) + rng.uniform(-0.08, 0.08, 2) * side
-            crop = Crop((float(moved[0]), float(moved[1])), side)
-        cut = Cut(crop, turn)
-        pixels = cut_out(open_picture(one.image).image, cut, side=SIDE)
-        points = np.where(one.visible[:, None], cut.to_cut(one.points), -1.0)
-        return to_input(pixels), [self._index[name] for name in one.names], points
+        image, places, is_mirrored = view(one, rng, is_wild=self._is_wild)
+        names = [mirrored(name) for name in one.names] if is_mirrored else one.names
+        points = np.where(one.visible[:, None], places, -1.0)
+        return to_input(image), self.words(names), points
 
     def _stack(self, views):
-        most = max(len(names) for _, names, _ in views)
-        names = torch.zeros(len(views), most, dtype=torch.long)
+        most = max(len(words) for _, words, _ in views)
+        longest = max(words.shape[1] for _, words, _ in views)
+        words = torch.zeros(len(views), most, longest, dtype=torch.long)
         points = torch.full((len(views), most, 2), -1.0)
         for row, (_, own, places) in enumerate(views):
-            names[row, : len(own)] = torch.tensor(own)
+            words[row, : len(own), : own.shape[1]] = own
             points[row, : len(own)] = torch.from_numpy(places).float()
-        return torch.stack([pixels for pixels, _, _ in views]), names, points
+        return torch.stack([pixels for pixels, _, _ in views]), words, points
+
+
+def view(one, rng, *, is_wild=False):
+    """A crop of an object, its points (K, 2) in fractions of it, and whether it is mirrored.
+
+    Without `rng` as it is, else scaled, turned, mirrored and moved a little; a wild one more so.
+    """
+    crop, turn, is_mirrored = crop_of(np.asarray(one.box, np.float64), one.image_wh), 0.0, False
+    if rng is not None:
+        turn = float(rng.uniform(-30, 30)) if rng.random() < 0.5 else 0.0
+        side = crop.side * float(rng.uniform(0.85, 1.35))
+        moved = np.array(crop.center) + rng.uniform(-0.08, 0.08, 2) * side
+        crop = Crop((float(moved[0]), float(moved[1])), side)
+        is_mirrored = rng.random() < 0.5
+    if is_wild and rng.random() < 0.25:
+        turn = float(rng.uniform(-180, 180))
+    cut = Cut(crop, turn)
+    image, places = cut_out(open_picture(one.image).image, cut, side=SIDE), cut.to_cut(one.points)
+    if is_mirrored:
+        image, places = ImageOps.mirror(image), places * (-1, 1) + (1, 0)
+    if is_wild:
+        image, places = stretched(image, places, np.exp(rng.uniform(0, 0.45) * rng.permutation(2)))
+        image = recoloured(image, rng)
+    return image, places, is_mirrored
+
+
+def stretched(image, places, factors):
+    """Picture and points drawn together towards the middle by the `factors` (x, y)."""
+    x, y = factors
+    middle = SIDE / 2
+    inverse = (x, 0, middle * (1 - x), 0, y, middle * (1 - y))
+    smooth = Image.Resampling.BILINEAR
+    return image.transform((SIDE, SIDE), Image.Transform.AFFINE, inverse, smooth), (
+        (places - 0.5) / factors + 0.5
+    )
+
+
+def recoloured(image, rng):
+    """The picture with other gains of its colours, some of them mixed or gone."""
+    grey = np.full((3, 3), 1 / 3)
+    share = rng.choice([0, rng.random(), 1], p=[0.5, 0.35, 0.15])
+    mixed = (1 - share) * np.eye(3)[rng.permutation(3) if rng.random() < 0.2 else slice(None)]
+    matrix = (mixed + share * grey) * rng.uniform(0.6, 1.4, (3, 1))
+    shift = rng.uniform(-20, 20, (3, 1))
+    return image.convert("RGB", tuple(np.hstack([matrix, shift]).ravel().tolist()))
+
+
+def mirrored(text: str) -> str:
+    """What a point is called in the mirror."""
+    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    return re.sub(r"\b(left|right)\b", lambda found: other[found.group()], text, flags=re.I)
 
 
 def best_places(scores, shifts):

@@ -47,9 +47,7 @@ def main() -> None:
     steps = QUICK if given.quick else Steps()
     objects = {name: render(name, out, given) for name in OBJECTS}
     encoder = train_encoder(objects["seen"], out / "encoder", steps=steps.encoder)
-    pictures = {"pictures": 16} if given.quick else {}
-    lengths = {"steps": steps.base, "names": steps.names, **pictures}
-    base = make_base(objects["seen"], out / "encoder", out / "base", **lengths)
+    base = make_base(objects["seen"], encoder, out / "base", steps=steps.base)
     seeds = [str(seed) for seed in range(given.seeds)]
     chosen = {seed: rows_of(int(seed), quick=given.quick) for seed in seeds}
     trainings = []
@@ -66,24 +64,25 @@ def main() -> None:
         for name in chosen[seed]
         for key, task in questions(out / "seeds" / seed / name, name, tested, limit).items()
     }
+    once = questions(base.parent, "base", tested, limit, model=str(base))
     if not given.quick:
-        shipped = questions(out / SHIPPED, SHIPPED, tested, None, model=SHIPPED)
-        asked |= {(seeds[0], *key): task for key, task in shipped.items()}
+        once |= questions(out / SHIPPED, SHIPPED, tested, None, model=SHIPPED)
+    asked |= {(seeds[0], *key): task for key, task in once.items()}
     in_processes([words for path, words in asked.values() if not path.exists()], given.jobs)
     rows: dict[str, Any] = {seed: {} for seed in seeds}
     for (seed, row, where), (path, _) in asked.items():
         rows[seed].setdefault(row, {})[where] = json.loads(path.read_text("utf-8"))["figures"][
             "all"
         ]
-    names = PointJob(objects["seen"]).names
-    finder = PointFinder(len(names)).eval()
+    words = PointJob(objects["seen"]).words
+    finder = PointFinder(len(words)).eval()
     load_average_(finder, encoder)
     for where, path in tested.items():
         instances = read_keypoints(path).instances
         for seed in seeds:
             row = match_supports(finder.encoder, instances, seed=int(seed))
             rows[seed].setdefault("support", {})[where] = row
-        rows[seeds[0]].setdefault("names", {})[where] = by_name(finder, names, instances)
+        rows[seeds[0]].setdefault("names", {})[where] = by_name(finder, words, instances)
         rows[seeds[0]].setdefault("middle", {})[where] = middles(instances)
     kept = {
         seed: {row: {k: small(v) for k, v in sets.items()} for row, sets in found.items()}
@@ -143,7 +142,7 @@ def write_plan(
     folder = out / "seeds" / seed
     plan = plan_of(
         int(seed),
-        base=base,
+        model=base,
         objects=objects,
         out=folder,
         features=out / "features",

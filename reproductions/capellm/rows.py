@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base import WAY
+import base
+import encoder
 
 TRAININGS: dict[str, dict[str, Any]] = {
     "single": {"rounds": "single"},
@@ -27,6 +28,7 @@ ASKED: dict[str, tuple[tuple[str, int], ...]] = {
     "vague": (("cumulative", 7),),
     "digits2": (("cumulative", 7),),
     "image": (("cumulative", 7),),
+    "base": (("independent", 0),),
     "nano-keypoints": (("cumulative", 7),),
 }
 """Mode and window in which each is asked."""
@@ -36,21 +38,20 @@ ASKED: dict[str, tuple[tuple[str, int], ...]] = {
 class Steps:
     """Length of the trainings."""
 
-    encoder: int = 2000
-    base: int = 1200
-    names: int = 1800
-    rows: int = 250
+    encoder: tuple[int, ...] = encoder.STEPS
+    base: int = base.STEPS
+    rows: int = 350
     batch: int = 16
-    rate: float = 7e-4
+    rate: float = 5e-4
 
 
-QUICK = Steps(encoder=3, base=3, names=2, rows=2, batch=4)
+QUICK = Steps(encoder=(3, 2), base=3, rows=2, batch=4)
 
 
 def plan_of(
     seed: int,
     *,
-    base: Path,
+    model: Path,
     objects: Path,
     out: Path,
     features: Path,
@@ -61,14 +62,14 @@ def plan_of(
 
     Args:
         seed: of the order of the samples.
-        base: M0.
+        model: M0.
         objects: rendered objects of the seen categories; their schemas lie beside them.
         out: folder of the stages.
         features: folder of the encoder's tokens, which all share.
         steps: length of the stages.
         trainings: those of TRAININGS that are made.
     """
-    common = {"path": str(objects), "seed": seed, **WAY}
+    common = {"path": str(objects), "seed": seed, **base.WAY}
     stages = [
         {
             "name": name,
@@ -80,13 +81,13 @@ def plan_of(
             "batch_size": steps.batch,
             "lr": steps.rate,
             "number_spread": 8,
-            "loop": {"bf16": True, "save_every": 100, "clip_norm": 1.0},
+            "loop": {"bf16": True, "save_every": 50, "clip_norm": 1.0, "average_decay": 0.98},
         }
         for name, settings in trainings.items()
     ]
     return {
         "name": f"capellm-{seed}",
-        "model": str(base),
+        "model": str(model),
         "output": str(out),
         "features": str(features),
         "seed": seed,

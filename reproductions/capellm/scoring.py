@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from encoder import SIDE, best_places, to_input
+from encoder import SIDE, Words, best_places, to_input
 
 from headsight.cut_out import cut_out
 from headsight.data.keypoints import KeypointInstance
@@ -55,17 +55,18 @@ def match_supports(
 
 
 @torch.no_grad()
-def by_name(finder: Any, names: Sequence[str], instances: Sequence[KeypointInstance]) -> Any:
-    """The encoder's own table of names, without a decoder; a name that is not in it is a miss."""
+def by_name(finder: Any, words: Words, instances: Sequence[KeypointInstance]) -> Any:
+    """The encoder's own words of names, without a decoder; a name of no known word is a miss."""
     found = []
     for one in instances:
         points = np.full((len(one.names), 2), np.nan)
-        known = [k for k, name in enumerate(one.names) if name in names]
-        if known:
+        asked = words(one.names)
+        known = np.flatnonzero(asked.any(1))
+        if len(known):
             crop = crop_of(np.asarray(one.box, np.float64), one.image_wh)
             pixels = to_input(cut_out(open_picture(one.image).image, crop, side=SIDE))
-            asked = torch.tensor([[names.index(one.names[k]) for k in known]])
-            points[known] = crop.to_image(best_places(*finder(pixels[None], asked))[0].numpy())
+            places = best_places(*finder(pixels[None], asked[known][None]))[0].numpy()
+            points[known] = crop.to_image(places)
         found.append(points)
     return figures(instances, found)
 

@@ -10,6 +10,7 @@ from headsight.eval.tables import fill_table, mean_and_spread
 from headsight.files import write_atomic
 
 ROWS = {
+    "base independent 0": "M0, which has seen no rounds (`base.py`), asked alone",
     "single independent 0": "one keypoint a picture (LocLLM's way), asked alone",
     "fixed independent 0": "fixed rounds of 4, asked alone",
     "fixed cumulative 3": "fixed rounds of 4, cumulative, the last 3 kept",
@@ -20,7 +21,7 @@ ROWS = {
     "digits2 cumulative 7": "dynamic, cumulative, 2 decimals",
     "image cumulative 7": "dynamic, cumulative, whole picture in place of the crop",
     "nano-keypoints cumulative 7": "`nano-keypoints`, taught longer (`release.py`), cumulative",
-    "names": "the encoder alone: its own table of seen names, no decoder",
+    "names": "the encoder alone: its own words of seen names, no decoder",
     "support": "one annotated example, matched by features (no words)",
     "middle": "the middle of the box as every point",
 }

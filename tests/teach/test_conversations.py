@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,15 +45,6 @@ def test_said_are_all_answers_with_their_ends(school: Any, vlm: Any) -> None:
     text = tokenizer.decode(row.inputs["input_ids"][0, -len(row.answer) :])
     assert text.startswith("[0.253,0.380]<eos>User: right eye?\nReference: beside")
     assert text.endswith("Assistant:\n[0.123,0.456]<eos>")
-
-
-def test_a_wrong_answer_stands_there_and_is_not_said(school: Any, vlm: Any) -> None:
-    sample = replace(_samples(school)[0], wrong=frozenset({0}))
-    right, wrong = encode_sample(vlm, _samples(school)[0]), encode_sample(vlm, sample)
-    assert torch.equal(right.inputs["input_ids"], wrong.inputs["input_ids"])
-    assert len(right.answer) == len(wrong.answer)
-    said = vlm.processor.tokenizer.decode(wrong.answer[wrong.answer >= 0])
-    assert said == "[0.5,0.6]<eos>[0.123,0.456]<eos>"
 
 
 def test_one_round_is_the_plain_question_of_our_own_model(school: Any, vlm: Any) -> None:

@@ -212,28 +212,3 @@ def test_a_stage_asks_in_one_way(bars: Path) -> None:
     with pytest.raises(ConfigError, match="asked with digits 3 and 2, but"):
         stage(KeypointData(path=bars), KeypointData(path=bars, digits=2))
     stage(KeypointData(path=bars), KeypointData(path=bars, rounds="fixed"))
-
-
-def test_a_share_of_the_earlier_answers_is_wrong_and_not_learned(bars: Path) -> None:
-    true, some = _data(bars, k=2).read(), _data(bars, k=2, wrong_share=0.5).read()
-    pairs = [
-        (true.draw_again(i, np.random.default_rng(i), epoch=0), some.draw_again(i, rng, epoch=0))
-        for i in range(len(true))
-        for rng in map(np.random.default_rng, range(8))
-    ]
-    earlier = 0
-    for right, found in pairs:
-        asked, told = _asked(right), _asked(found)
-        assert [q for q, _ in asked] == [q for q, _ in told]
-        changed = {n for n, (a, b) in enumerate(zip(asked, told, strict=True)) if a != b}
-        assert changed <= found.wrong  # another point may lie at the very same place
-        assert len(asked) - 1 not in found.wrong
-        earlier += len(asked) - 1
-    wrong = sum(len(found.wrong) for _, found in pairs)
-    assert 0.35 < wrong / earlier < 0.65
-    assert not some.draw(0, None).wrong
-
-
-def test_the_share_of_wrong_answers_is_a_share(bars: Path) -> None:
-    with pytest.raises(ConfigError, match="wrong_share is 1"):
-        _data(bars, wrong_share=1)

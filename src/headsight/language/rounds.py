@@ -102,8 +102,8 @@ class RoundTokens:
     """A conversation in tokens (L tokens)."""
 
     ids: tuple[int, ...]
-    rounds: tuple[int, ...]
-    """Number of the round whose answer, or its end, a token belongs to; -1 of a question."""
+    said: tuple[bool, ...]
+    """Which tokens the model is to say: answers and their ends."""
     first: int
     """Number of the first of them; what stands before is the first question."""
     offsets: tuple[tuple[int, int], ...]
@@ -112,11 +112,6 @@ class RoundTokens:
     """What was tokenised."""
     prompt: str
     """The first question, as the model's own preparation takes it."""
-
-    @property
-    def said(self) -> tuple[bool, ...]:
-        """Which tokens the model is to say: answers and their ends."""
-        return tuple(number >= 0 for number in self.rounds)
 
 
 @dataclass(frozen=True)
@@ -172,8 +167,8 @@ def tokenize_rounds(
         text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=False
     )
     offsets = made["offset_mapping"]
-    numbers = tuple(_within(int(a), int(b), spans) for a, b in offsets)
-    first = next(place for place, number in enumerate(numbers) if number >= 0)
+    said = tuple(any(a < end and b > start for start, end in spans) for a, b in offsets)
+    first = said.index(True)
     spots = tuple((int(a), int(b)) for a, b in offsets)
     before = text[: spots[first][0]]
     if not before.endswith(glue.native):
@@ -182,7 +177,7 @@ def tokenize_rounds(
             " question prepared by the model cannot end with it. Leave it out of `lead`."
         )
     prompt = before.removesuffix(glue.native)
-    return RoundTokens(tuple(made["input_ids"]), numbers, first, spots, text, prompt)
+    return RoundTokens(tuple(made["input_ids"]), said, first, spots, text, prompt)
 
 
 def first_prompt(tokenizer: Any, question: str, glue: Glue = PLAIN) -> str:
@@ -221,11 +216,6 @@ def answer_template(
             return None
         template.append(Slot(width, starts=a == start + d))
     return tuple(template)
-
-
-def _within(a: int, b: int, spans: Sequence[tuple[int, int]]) -> int:
-    """The span that characters a to b touch; -1 = none."""
-    return next((n for n, (start, end) in enumerate(spans) if a < end and b > start), -1)
 
 
 def _refuse_specials(tokenizer: Any, rounds: Sequence[tuple[str, str]]) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headsight.cut_out import Cut, cut_out
 from headsight.data.keypoint_files import read_keypoints
@@ -54,10 +53,6 @@ class KeypointData:
     once; `single`: each point by itself."""
     k: int | None = None
     """Most rounds of a conversation; 8 (dynamic) or 4 (fixed)."""
-    wrong_share: int | float = 0.0
-    """Share of earlier answers that in training say another place, and are not learned: what a
-    model then reads before a question is as unsure as what it wrote itself (ours, not the
-    paper's)."""
     frame: str = "crop"
     """What coordinates are fractions of: the object's `crop`, or the whole `image`, squared."""
     pad: int | float = 1.0
@@ -100,10 +95,6 @@ class KeypointData:
             raise ConfigError(
                 f"{self.path}: scale_spread is {self.scale_spread}, turn_share {self.turn_share}"
                 f" and turn_deg {self.turn_deg}; expected [0, 1), [0, 1] and 0 or more."
-            )
-        if not 0 <= self.wrong_share < 1:
-            raise ConfigError(
-                f"{self.path}: wrong_share is {self.wrong_share}; expected 0 or more and below 1."
             )
         _ = self.format
 
@@ -253,28 +244,18 @@ class KeypointRounds:
     ) -> Sample:
         form = self._data.format
         places = cut.to_cut(one.points)
-        wrong = self._wrong(len(asked), rng)
-        rounds = []
-        for number, point in enumerate(asked):
-            place = places[point]
-            if rng is not None and number in wrong:
-                place = _elsewhere(places[_askable(one, cut)], place, rng)
-            rounds.append((form.ask(schema.keypoints[point], one.word), encode(place, form.spec)))
+        rounds = [
+            (form.ask(schema.keypoints[point], one.word), encode(places[point], form.spec))
+            for point in asked
+        ]
         buffer = io.BytesIO()
         image = cut_out(one.open().image, cut, side=self._data.side)
         image.save(buffer, "BMP")
         (question, answer), *later = rounds
         varies = rng is not None and (self._data.scale_spread > 0 or self._data.turn_share > 0)
         return Sample(
-            buffer.getvalue(), question, answer, "point",
-            later=tuple(later), wrong=wrong, is_once=varies,
-        )  # fmt: skip
-
-    def _wrong(self, rounds: int, rng: np.random.Generator | None) -> frozenset[int]:
-        """Which answers are made wrong; never the last, which nothing is behind."""
-        if rng is None or not self._data.wrong_share:
-            return frozenset()
-        return frozenset(np.flatnonzero(rng.random(rounds - 1) < self._data.wrong_share).tolist())
+            buffer.getvalue(), question, answer, "point", later=tuple(later), is_once=varies
+        )
 
     def _varied(self, crop: Crop, rng: np.random.Generator) -> Cut:
         data = self._data
@@ -350,16 +331,6 @@ def schemas_for(path: Path | str, given: Sequence[str] = ()) -> list[KeypointSch
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     beside = folder / "schemas.json"
     return [*(read_schemas(beside) if beside.is_file() else ()), *schemas().values()]
-
-
-def _elsewhere(
-    places: NDArray[np.float64], true: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Where a model would err to: one of the `places` (K, 2) of other points, or anywhere (2,)."""
-    others = places[np.abs(places - true).max(1) > 0]
-    if len(others) and rng.random() < 0.5:
-        return np.asarray(others[rng.integers(len(others))])
-    return rng.random(2)
 
 
 def _askable(one: KeypointInstance, cut: Cut) -> list[int]:

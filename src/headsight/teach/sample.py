@@ -22,7 +22,5 @@ class Sample:
     """Weight of the answer's tokens in the loss."""
     later: tuple[tuple[str, str], ...] | None = None
     """Further questions and answers of one conversation; None of a question by itself."""
-    wrong: frozenset[int] = frozenset()
-    """Rounds (the first is 0) whose answers only stand there: they are not to be learned."""
     is_once: bool = False
     """The picture was made for this sample, so that nothing of it is worth being kept."""

@@ -101,14 +101,14 @@ def encode_sample(vlm: AttentiveVLM, sample: Sample, features: Features | None =
 
 
 def _encode_rounds(vlm: AttentiveVLM, sample: Sample, features: Features | None) -> Encoded:
-    """The row of a conversation: every answer is said but those that are known to be wrong."""
+    """The row of a conversation: every answer is said."""
     tokenizer = vlm.processor.tokenizer  # type: ignore[attr-defined]
     rounds = [(sample.question, sample.answer), *(sample.later or ())]
     made = tokenize_rounds(tokenizer, rounds, glue_of(vlm))
     inputs = question_inputs(vlm, sample.picture, made.prompt, features)
     inputs = longer(inputs, made.ids[made.first :])
     require_room(vlm, inputs["input_ids"].shape[1])
-    said = torch.tensor([n >= 0 and n not in sample.wrong for n in made.rounds[made.first :]])
+    said = torch.tensor(made.said[made.first :])
     answer = torch.tensor(made.ids[made.first :]).masked_fill(~said, -100)
     return Encoded(inputs, answer, sample.weight, 360 if sample.kind == "pose" else 0)
 
