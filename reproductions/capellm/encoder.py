@@ -215,6 +215,7 @@ def view(one, rng, *, is_wild=False):
     Without `rng` as it is, else scaled, turned, mirrored and moved a little; a wild one more so.
     """
     crop, turn, is_mirrored = crop_of(np.asarray(one.box, np.float64), one.image_wh), 0.0, False
+    is_wild = is_wild and rng is not None
     if rng is not None:
         turn = float(rng.uniform(-30, 30)) if rng.random() < 0.5 else 0.0
         side = crop.side * float(rng.uniform(0.85, 1.35))

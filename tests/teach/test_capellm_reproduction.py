@@ -146,6 +146,14 @@ def test_points_stay_on_their_places_when_a_picture_is_stretched(scripts: Any) -
         np.testing.assert_allclose(middle, moved[0] * side, atol=1)
 
 
+def test_a_wild_round_validates_on_plain_crops(scripts: Any, bars: Path) -> None:
+    plain, wild = (scripts.encoder.PointJob(bars, is_wild=is_wild) for is_wild in (False, True))
+    one = plain.held_out[0]
+    for a, b in zip(plain._view(one, None), wild._view(one, None), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert wild.validate() == plain.validate()
+
+
 def test_recoloured_pictures_differ_and_keep_their_shapes(scripts: Any, bars: Path) -> None:
     one = read_keypoints(bars).instances[0]
     plain, _, _ = scripts.encoder.view(one, None)
