@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from encoder import SIDE, VISION, PointFinder, Words, mirrored, to_input, view
 from transformers import DynamicCache
 
@@ -40,7 +39,8 @@ from headsight.teach.keypoint_rounds import KeypointData, category_schemas
 from headsight.teach.storing import replace_folder, save_model
 from headsight.train.checkpoint import load_average_
 from headsight.train.loop import LoopConfig, run_stage
-from headsight.train.packing import answer_loss, image_prefix
+from headsight.train.optimizers import decoder_groups
+from headsight.train.packing import answer_loss, image_prefix, said_logits
 from headsight.train.recipe import fingerprint
 from headsight.train.seeding import seed_numbers_
 
@@ -128,26 +128,21 @@ class ReadingJob:
         self._first = first_number_id(self._tokenizer)
         answer = tokenize_rounds(self._tokenizer, [("?", "[0.000,0.000]")], self._glue)
         marks = {i for i, said in zip(answer.ids, answer.said, strict=True) if said}
-        sayable = torch.zeros(len(self._tokenizer), dtype=torch.bool)
-        sayable[[*marks, *range(self._first, self._first + 1000)]] = True
-        self._sayable = sayable[:, None]
+        self._is_sayable = torch.zeros(len(self._tokenizer), dtype=torch.bool)
+        self._is_sayable[[*marks, *range(self._first, self._first + 1000)]] = True
 
     def __len__(self) -> int:
         return len(self._instances)
 
     def parameter_groups(self):
         """All but the encoder."""
-        matrices, others = [], []
+        learning = []
         for name, parameter in self.module.named_parameters():
             if ".encoder." in name:
                 parameter.requires_grad_(False)
             else:
-                is_matrix = parameter.ndim == 2 and ".layers." in name
-                (matrices if is_matrix else others).append(parameter)
-        return [
-            {"params": others, "lr": RATE},
-            {"params": matrices, "lr": RATE, "optimizer": "muon"},
-        ]
+                learning.append((name, parameter))
+        return decoder_groups(learning, lr=RATE)
 
     def batch(self, step: int):
         """Pixels and questions."""
@@ -255,10 +250,8 @@ class ReadingJob:
             ).last_hidden_state  # fmt: skip
             said.append(hidden[labels >= 0])
             wanted.append(labels[labels >= 0])
-        # words that no answer holds get no gradient from here: see train/language.py
-        weight = self.module.lm_head.weight
-        weight = torch.where(self._sayable, weight, weight.detach())
-        return F.linear(torch.cat(said), weight), torch.cat(wanted)
+        head = self.module.lm_head.weight
+        return said_logits(torch.cat(said), head, self._is_sayable), torch.cat(wanted)
 
 
 def _of_owners(prefix, owner):

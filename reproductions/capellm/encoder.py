@@ -30,6 +30,7 @@ from headsight.models.grounding.weights import weight_files
 from headsight.picture import open_picture
 from headsight.train.checkpoint import load_average_
 from headsight.train.loop import LoopConfig, run_stage
+from headsight.train.optimizers import encoder_groups
 from headsight.train.recipe import fingerprint
 
 SIDE = 192
@@ -140,19 +141,20 @@ class PointJob:
 
     def parameter_groups(self):
         """The neck, the words and the later blocks; what nothing reads stays."""
-        groups = {}
+        learns = (
+            "lateral",
+            "down",
+            "mix",
+            *(f"blocks.{i}." for i in range(FROZEN, len(self.module.encoder.blocks))),
+        )
+        learning = []
         for name, parameter in self.module.named_parameters():
             inner = name.removeprefix("encoder.")
-            rate = RATE
-            if inner.startswith("blocks.") and int(inner.split(".")[1]) >= FROZEN:
-                rate = BACKBONE_RATE * float(parameter.detach().square().mean().sqrt())
-            elif name != inner and not inner.startswith(("lateral", "down", "mix")):
+            if inner == name or inner.startswith(learns):
+                learning.append((inner, parameter))
+            else:
                 parameter.requires_grad_(False)
-                continue
-            matrix = parameter.ndim == 4 and parameter.shape[2:] == (1, 1)
-            optimizer = "muon" if matrix and min(parameter.shape[:2]) > 16 else "adamw"
-            groups.setdefault((rate, optimizer), []).append(parameter)
-        return [{"params": p, "lr": lr, "optimizer": o} for (lr, o), p in groups.items()]
+        return encoder_groups(learning, lr=RATE, backbone_lr=BACKBONE_RATE)
 
     def batch(self, step: int):
         """Crops scaled, turned, mirrored and moved a little."""

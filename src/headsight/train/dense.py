@@ -22,6 +22,7 @@ from headsight.geometry.rotations import geodesic_deg, matrix_to_sixd, sixd_to_m
 from headsight.models.grounding.headgrid import COLORS, HeadGrid, HeadReading, local_maxima
 from headsight.models.headpose.geodesic import geodesic_angle
 from headsight.train.labels import LabelledPicture
+from headsight.train.optimizers import encoder_groups
 from headsight.train.pictures import Augmentation, Canvas, augment, mosaic
 
 __all__ = [
@@ -101,26 +102,15 @@ class DenseJob:
         self._weights = weights or DenseWeights()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """New layers learn at `lr`; a tensor of the backbone at `backbone_lr` times its size.
-
-        The backbone's batch norms are folded into its weights, which leaves their scales a
-        hundredfold apart: one step size for all would wreck some tensors and not move others.
-        """
+        """New layers learn at `lr`, the backbone at `backbone_lr`; see `encoder_groups`."""
         frozen = ("stem.", *(f"blocks.{i}." for i in range(self._frozen_blocks)))
-        groups: dict[tuple[float, str], list[nn.Parameter]] = {}
+        learning = []
         for name, parameter in self.module.named_parameters():
             if self._frozen_blocks and name.startswith(frozen):
                 parameter.requires_grad_(False)
-                continue
-            if name.startswith(("read_in", "feature_in", "position")):
-                continue
-            lr = self._lr
-            if name.startswith(("stem.", "blocks.")):
-                lr = self._backbone_lr * float(parameter.detach().square().mean().sqrt())
-            is_matrix = parameter.ndim == 4 and parameter.shape[2:] == (1, 1)
-            optimizer = "muon" if is_matrix and min(parameter.shape[:2]) > 16 else "adamw"
-            groups.setdefault((lr, optimizer), []).append(parameter)
-        return [{"params": p, "lr": lr, "optimizer": o} for (lr, o), p in groups.items()]
+            elif not name.startswith(("read_in", "feature_in", "position")):
+                learning.append((name, parameter))
+        return encoder_groups(learning, lr=self._lr, backbone_lr=self._backbone_lr)
 
     def batch(self, step: int) -> DenseBatch:
         """Canvases drawn from the sources by their shares, augmented."""

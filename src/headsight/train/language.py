@@ -37,7 +37,15 @@ from headsight.train.guiding import attention_inputs, guide_loss, guide_targets
 from headsight.train.imagined import imagine, stack
 from headsight.train.labels import LabelledPicture
 from headsight.train.loop import run_stage
-from headsight.train.packing import PackedQuestions, answer_loss, block_mask, image_prefix, pack
+from headsight.train.optimizers import decoder_groups
+from headsight.train.packing import (
+    PackedQuestions,
+    answer_loss,
+    block_mask,
+    image_prefix,
+    pack,
+    said_logits,
+)
 from headsight.train.pictures import Augmentation, Canvas, augment
 from headsight.train.questions import Question, Subject, ask
 from headsight.train.recipe import Recipe, Stage
@@ -118,20 +126,14 @@ class LanguageJob:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything but the encoder's dense part."""
-        matrices: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
+        learning = []
         for name, parameter in self.module.named_parameters():
             inner = name.removeprefix("model.vision.encoder.")
             is_dense = inner != name and not inner.startswith(_PROJECTION)
             parameter.requires_grad_(not is_dense)
-            if is_dense:
-                continue
-            is_matrix = parameter.ndim == 2 and ".layers." in name
-            (matrices if is_matrix else others).append(parameter)
-        return [
-            {"params": others, "lr": self._lr},
-            {"params": matrices, "lr": self._lr, "optimizer": "muon"},
-        ]
+            if not is_dense:
+                learning.append((name, parameter))
+        return decoder_groups(learning, lr=self._lr)
 
     def batch(self, step: int) -> _Pictures | _Imagined:
         """Augmented pictures and whether all their heads are labelled; or imagined readings."""
@@ -185,7 +187,7 @@ class LanguageJob:
         with attention_inputs(attention) as seen:
             hidden = self._hidden(tokens, packed)
         said = packed.labels >= 0
-        logits = self._logits(hidden[said])
+        logits = said_logits(hidden[said], self.module.lm_head.weight, self._is_sayable)
         losses = answer_loss(
             logits,
             packed.labels[said],
@@ -212,17 +214,6 @@ class LanguageJob:
             figures["guide"] = float(guide.detach())
             total = total + self._options.guide_weight * guide
         return total, figures
-
-    def _logits(self, hidden: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
-        """Scores of the next token, without a gradient for words that no answer holds.
-
-        Embeddings serve both ends. As something never to be said all words are alike, and AdamW,
-        which makes of the smallest steady gradient a full step, would in time make them alike.
-        """
-        weight: Tensor = self.module.lm_head.weight
-        return nn.functional.linear(
-            hidden, torch.where(self._is_sayable[:, None], weight, weight.detach())
-        )
 
     def _targets(
         self,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["KernelMuon", "build_optimizers"]
+__all__ = ["KernelMuon", "build_optimizers", "decoder_groups", "encoder_groups"]
 
 
 def build_optimizers(
@@ -29,6 +29,40 @@ def build_optimizers(
     if matrices:
         made.append(KernelMuon(matrices, weight_decay=weight_decay))
     return made
+
+
+def encoder_groups(
+    named: Iterable[tuple[str, nn.Parameter]], *, lr: float, backbone_lr: float
+) -> list[dict[str, Any]]:
+    """Groups of what learns of an encoder: Muon for its 1 x 1 convolutions.
+
+    The backbone's batch norms are folded into its weights, which leaves their scales a hundredfold
+    apart: one step size for all would wreck some tensors and not move others.
+
+    Args:
+        named: parameters by their names in the encoder.
+        lr: peak of new layers.
+        backbone_lr: of a tensor of the backbone, times its size.
+    """
+    groups: dict[tuple[float, str], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        rate = lr
+        if name.startswith(("stem.", "blocks.")):
+            rate = backbone_lr * float(parameter.detach().square().mean().sqrt())
+        is_matrix = parameter.ndim == 4 and parameter.shape[2:] == (1, 1)
+        optimizer = "muon" if is_matrix and min(parameter.shape[:2]) > 16 else "adamw"
+        groups.setdefault((rate, optimizer), []).append(parameter)
+    return [{"params": p, "lr": rate, "optimizer": o} for (rate, o), p in groups.items()]
+
+
+def decoder_groups(named: Iterable[tuple[str, nn.Parameter]], *, lr: float) -> list[dict[str, Any]]:
+    """Groups of what learns of a model with a decoder: Muon for the matrices of its layers."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in named:
+        is_matrix = parameter.ndim == 2 and ".layers." in name
+        (matrices if is_matrix else others).append(parameter)
+    return [{"params": others, "lr": lr}, {"params": matrices, "lr": lr, "optimizer": "muon"}]
 
 
 class KernelMuon(torch.optim.Muon):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -25,7 +26,7 @@ _TELLING = (
 )  # fmt: skip
 """Words of expressions that, with those before them, say which head is meant."""
 
-__all__ = ["PackedQuestions", "answer_loss", "block_mask", "image_prefix", "pack"]
+__all__ = ["PackedQuestions", "answer_loss", "block_mask", "image_prefix", "pack", "said_logits"]
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,17 @@ def answer_loss(
     # the entropy of the target is taken off, so that a perfect answer costs nothing
     entropy = -(share * share.clamp(min=1e-9).log()).sum(-1)
     return loss.masked_scatter(soft, -(share * neighbours).sum(-1) - entropy)
+
+
+def said_logits(
+    hidden: Float[Tensor, "n d"], head: Float[Tensor, "v d"], is_sayable: Bool[Tensor, " v"]
+) -> Float[Tensor, "n v"]:
+    """Scores of the next token, without a gradient for words that no answer holds.
+
+    Embeddings serve both ends. As something never to be said all words are alike, and AdamW, which
+    makes of the smallest steady gradient a full step, would in time make them alike.
+    """
+    return F.linear(hidden, torch.where(is_sayable[:, None], head, head.detach()))
 
 
 def image_prefix(
