@@ -290,6 +290,11 @@ def test_schemas_beside_rendered_objects(tmp_path: Path) -> None:
     [found] = read_schemas(path)
     assert found.categories == ("wolf", "lynx")
     assert found.names == schema("animal-17").names
+    assert schema(f"{path}#animal-17") == schema(f"{path}#Lynx") == found
+    with pytest.raises(InputError, match=r"no schema 'lion'. It holds animal-17 \(wolf, lynx\)"):
+        schema(f"{path}#lion")
+    with pytest.raises(AnnotationError, match=r"holds 1 schemas.*schemas\.json#animal-17"):
+        schema(str(path))
     path.write_text("[]")
     with pytest.raises(AnnotationError, match=r"schemas\.json holds no schemas"):
         read_schemas(path)

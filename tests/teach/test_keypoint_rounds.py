@@ -15,7 +15,7 @@ from headsight.data.keypoint_files import read_keypoints
 from headsight.errors import AnnotationError, ConfigError
 from headsight.language.codec import parse
 from headsight.picture import open_picture
-from headsight.teach.keypoint_rounds import KeypointData
+from headsight.teach.keypoint_rounds import KeypointData, schemas_for
 from headsight.teach.mixture import Mixture
 from headsight.teach.plan import TuneStage, read_plan
 from headsight.teach.rehearsal import Rehearsal
@@ -212,3 +212,16 @@ def test_a_stage_asks_in_one_way(bars: Path) -> None:
     with pytest.raises(ConfigError, match="asked with digits 3 and 2, but"):
         stage(KeypointData(path=bars), KeypointData(path=bars, digits=2))
     stage(KeypointData(path=bars), KeypointData(path=bars, rounds="fixed"))
+
+
+def test_schemas_are_those_beside_the_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {**SCHEMA.to_dict(), "name": "own"}
+    words = {"categories": {"thing": "own"}, "schemas": [own]}
+    (tmp_path / "schemas.json").write_text(json.dumps(words), "utf-8")
+    (tmp_path / "labels.json").write_text("{}", "utf-8")
+    assert schemas_for(tmp_path)[0].name == "own"
+    assert schemas_for(tmp_path / "labels.json")[0].name == "own"
+    monkeypatch.chdir(tmp_path)
+    assert schemas_for("coco")[0].name != "own"  # a name of labels lies beside nothing

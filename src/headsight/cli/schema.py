@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from headsight.language.schema import KeypointSchema
 
 Schemas = Annotated[
-    list[str], typer.Argument(metavar="SCHEMA", help="JSON files, names, or categories: 'dog'.")
+    list[str],
+    typer.Argument(metavar="SCHEMA", help="JSON files (FILE#NAME of many), names, categories."),
 ]
 _WIDTH = 96
 _EXAMPLE_POINTS = "top, left side, right side, bottom"

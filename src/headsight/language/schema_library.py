@@ -29,7 +29,7 @@ from headsight.errors import AnnotationError, InputError
 from headsight.language.schema import KeypointSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _FOLDER = Path(__file__).with_name("schemas")
 _NEAREST = 3
@@ -46,7 +46,8 @@ def schemas() -> Mapping[str, KeypointSchema]:
 def schema(name: str | Path) -> KeypointSchema:
     """The schema of a name ("person-17"), a category ("dog", "dog_body"), or a JSON file.
 
-    Case, spaces, hyphens and underscores do not matter.
+    Case, spaces, hyphens and underscores do not matter. Of a file with many schemas one is named
+    behind a hash, itself or by its category: "objects/schemas.json#dog".
 
     Example:
         >>> schema("polar bear").name
@@ -56,8 +57,9 @@ def schema(name: str | Path) -> KeypointSchema:
         InputError: no such schema, or a category that several schemas are for.
         AnnotationError: a file that is no schema.
     """
-    if isinstance(name, Path) or name.endswith(".json"):
-        return read_schema(Path(name))
+    file, _, chosen = str(name).partition("#")
+    if isinstance(name, Path) or file.endswith(".json"):
+        return _chosen(Path(file), chosen) if chosen else read_schema(Path(name))
     known = schemas()
     wanted = word_key(name)
     by_name = {word_key(known_name): s for known_name, s in known.items()}
@@ -105,6 +107,12 @@ def read_schema(path: Path) -> KeypointSchema:
         ) from error
     except ValueError as error:
         raise AnnotationError(f"{path} is no JSON: {error}. Mend that place.") from error
+    if isinstance(values, dict) and "schemas" in values:
+        many = read_schemas(path)
+        raise AnnotationError(
+            f"{path} holds {len(many)} schemas: {_spoken(many)}. Name one of them or a category:"
+            f" {path}#{many[0].name if many else 'NAME'}."
+        )
     try:
         return KeypointSchema.from_dict(values)
     except AnnotationError as error:
@@ -131,6 +139,21 @@ def read_schemas(path: Path) -> list[KeypointSchema]:
             f"{path} holds no schemas: {type(error).__name__} {error}. Expected the schemas.json"
             " that `headsight scenes --objects` writes."
         ) from error
+
+
+def _chosen(path: Path, name: str) -> KeypointSchema:
+    """Of the schemas in a file that of a name or a category."""
+    many = read_schemas(path)
+    wanted = word_key(name)
+    found = [s for s in many if word_key(s.name) == wanted]
+    found = found or [s for s in many if wanted in map(word_key, s.categories)]
+    if not found:
+        raise InputError(f"{path} has no schema '{name}'. It holds {_spoken(many)}.")
+    return found[0]
+
+
+def _spoken(many: Sequence[KeypointSchema]) -> str:
+    return ", ".join(f"{s.name} ({', '.join(s.categories)})" for s in many) or "none"
 
 
 def word_key(word: str) -> str:

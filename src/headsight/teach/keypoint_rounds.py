@@ -328,8 +328,8 @@ def schemas_for(path: Path | str, given: Sequence[str] = ()) -> list[KeypointSch
     """
     if given:
         return [schema(name) for name in given]
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    beside = folder / "schemas.json"
+    path = Path(path)
+    beside = (path.parent if path.is_file() else path) / "schemas.json"
     return [*(read_schemas(beside) if beside.is_file() else ()), *schemas().values()]
 
 
