@@ -83,7 +83,7 @@ def truck(kit: Kit) -> None:
 
 
 def bus(kit: Kit) -> None:
-    """A bus: one long box with a row of windows."""
+    """A bus: one long box with a row of windows, a door in front on its right."""
     rng = kit.rng
     lack, glass = paint(any_colour(rng)), plain(_GLASS, specular=0.8, gloss=60)
     long, wide, roof = rng.uniform(2.8, 4.2), 1.0, rng.uniform(2.2, 2.6)
@@ -103,12 +103,21 @@ def bus(kit: Kit) -> None:
             )
         kit.add(block((0, s * wide * 0.985, low - 0.16), (2 * long * 0.98, 0.04, 0.1)), stripe)
     kit.add(
-        block((long * 1.0 + 0.02, 0, (top + low) / 2 - 0.1), (0.1, wide * 1.75, top - low + 0.2)),
-        glass,
-    )
-    kit.add(
         block((-long - 0.02, 0, (top + low) / 2 + 0.1), (0.1, wide * 1.5, (top - low) * 0.7)), glass
     )
+    # what tells the front from the side: a windscreen round the corners, mirrors, the door
+    screen = (0.4, wide * 2, top - low + 0.2)
+    kit.add(block((long - 0.07, 0, (top + low) / 2 - 0.1), screen), glass)
+    dark = plain(_RUBBER)
+    for _, s in SIDES:
+        hung = vec(long + 0.16, s * (wide + 0.13), top - 0.08)
+        kit.add(loft([(long - 0.1, s * wide, top - 0.02), hung], (0.03, 0.03), sides=8), dark)
+        kit.add(block(hung - vec(0, 0, 0.22), (0.09, 0.2, 0.42)), dark)
+    door, (_, right) = long - 0.68, SIDES[1]
+    middle = (top + 0.42) / 2
+    kit.add(block((door, right * wide * 0.985, middle), (0.62, 0.06, top - 0.42)), dark)
+    for x in (door - 0.15, door + 0.15):
+        kit.add(block((x, right * wide, middle), (0.24, 0.06, top - 0.58)), glass)
     for name, s in SIDES:
         kit.mark(f"{name} front roof corner", (long - 0.02, s * (wide - 0.06), roof - 0.07), 0.1)
         kit.mark(f"{name} rear roof corner", (-long + 0.02, s * (wide - 0.06), roof - 0.07), 0.1)
