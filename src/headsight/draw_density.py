@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from headsight.font import font_of
 
 _TILE = 168
 _COLUMNS = 6
@@ -49,7 +51,7 @@ def density_sheet(
         left, top = place % columns * _TILE, place // columns * (_TILE + strip)
         sheet.paste(tile, (left, top + strip))
         told = name if np.isfinite(point).all() else f"{name} (no answer)"
-        font = _font(12.0)
+        font = font_of(12.0)
         while font.getlength(told) > _TILE - 8 and len(told) > 1:
             told = told[:-2] + "…"
         ImageDraw.Draw(sheet).text(
@@ -64,9 +66,3 @@ def _heat(bins: Float[NDArray[Any], "2 b"], cells: int = 56) -> NDArray[np.uint8
     x, y = (np.bincount(places, row, cells) for row in bins)
     grid = y[:, None] * x[None, :]
     return np.asarray(255 * 0.85 * (grid / max(float(grid.max()), 1e-12)) ** 0.5, np.uint8)
-
-
-def _font(points: float) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(points)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from headsight.font import font_of
 
 _CELL_WH = (240, 180)
 _GAP, _TITLE, _WORDS = 8, 30, 26
@@ -52,10 +54,10 @@ def draw_head_maps(rows: Sequence[SheetRow], titles: Sequence[str]) -> Image.Ima
     pen = ImageDraw.Draw(sheet)
     lefts = [_GAP + column * (_CELL_WH[0] + _GAP) for column in range(len(heads))]
     for left, title in zip(lefts, heads, strict=True):
-        pen.text((left, 8), _fitted(title, _CELL_WH[0], 14), _INK, _font(14))
+        pen.text((left, 8), _fitted(title, _CELL_WH[0], 14), _INK, font_of(14))
     for number, row in enumerate(rows):
         top = _TITLE + number * (_WORDS + _CELL_WH[1] + _GAP)
-        pen.text((_GAP, top + 4), _fitted(row.words, width - 2 * _GAP, 15), _GREY, _font(15))
+        pen.text((_GAP, top + 4), _fitted(row.words, width - 2 * _GAP, 15), _GREY, font_of(15))
         for left, cell in zip(lefts, _cells(row), strict=True):
             sheet.paste(cell, (left, top + _WORDS))
     return sheet
@@ -108,13 +110,9 @@ def _boxed(image: Image.Image, boxes: Float[NDArray[Any], "n 4"], color: str) ->
 
 def _fitted(text: str, width: int, points: int) -> str:
     """`text`, cut where it would be too wide."""
-    font = _font(points)
+    font = font_of(points)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:
         text = text[:-1]
     return text + "..."
-
-
-def _font(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(points)

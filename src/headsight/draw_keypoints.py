@@ -5,13 +5,14 @@ from __future__ import annotations
 __all__ = ["SIDE_COLORS", "draw_keypoints", "frame_object"]
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from headsight.font import font_of
 
 if TYPE_CHECKING:
     from headsight.language.schema import KeypointSchema
@@ -57,7 +58,7 @@ def draw_keypoints(
     size = max(1.5, math.sqrt(canvas.width * canvas.height) / 320)
     chips = _chips(canvas.size, points, schema, shown, size) if names else {}
     _lines_and_dots(canvas, points, schema, shown, sides, size, chips)
-    font, pen = _font(_font_size(size)), ImageDraw.Draw(canvas, "RGBA")
+    font, pen = font_of(_font_size(size)), ImageDraw.Draw(canvas, "RGBA")
     for place, (text, (x1, y1, x2, y2)) in chips.items():
         pen.rounded_rectangle((x1, y1, x2, y2), radius=(y2 - y1) / 5, fill=_PAPER)
         middle = ((x1 + x2) / 2, (y1 + y2) / 2)
@@ -142,7 +143,7 @@ def _chips(
 ) -> dict[int, tuple[str, Rect]]:
     """The words at each point and where they stand."""
     font_size = _font_size(size)
-    font = _font(font_size)
+    font = font_of(font_size)
     dot = 2.6 * size
     places = np.flatnonzero(shown)
     used: list[Rect] = [_around(points[place], dot) for place in places]
@@ -186,11 +187,6 @@ def _spot(
 
 def _font_size(size: float) -> float:
     return round(max(_SMALLEST_POINTS, 4.2 * size), 1)
-
-
-@lru_cache(maxsize=16)
-def _font(points: float) -> Any:
-    return ImageFont.load_default(points)
 
 
 def _around(point: Float[NDArray[Any], " 2"], reach: float) -> Rect:

@@ -6,13 +6,14 @@ __all__ = ["draw_caption", "draw_chips"]
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from headsight.font import font_of
 
 if TYPE_CHECKING:
     from headsight.detections import Detections
@@ -50,7 +51,7 @@ def draw_caption(canvas: Image.Image, words: str) -> Rect | None:
     """Write `words` on a dark strip along the bottom; the strip, or None without room for it."""
     width, height = canvas.size
     points = _picture_points(canvas.size) * 1.15
-    font = _font(points)
+    font = font_of(points)
     pad = points * 0.5
     text = _fitted(_one_line(words), font, width - 2 * pad)
     strip_height = points * 1.9
@@ -104,11 +105,11 @@ def _try_chip(
     wide = float(box[2] - box[0])
     most = _picture_points(canvas.size)
     least = max(_SMALLEST_POINTS, most * 0.55)
-    font = _font(most)
+    font = font_of(most)
     # as large as the picture wants, smaller where it would be much wider than its box
     fitting = most * 1.5 * wide / max(font.getlength(text), 1.0)
     points = round(max(least, min(most, fitting)), 1)
-    font = _font(points)
+    font = font_of(points)
     pad = points * 0.3
     width, height = font.getlength(text) + 2 * pad, points * 1.3
     is_much_wider = width > max(2.0 * wide, 4 * points)
@@ -152,11 +153,6 @@ def _best_spot(
         if cost < least:
             best, least = (x, y), cost
     return best
-
-
-@lru_cache(maxsize=64)
-def _font(points: float) -> Any:
-    return ImageFont.load_default(points)
 
 
 def _overlap(a: Any, b: Any) -> float:

@@ -8,8 +8,9 @@ import io
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from headsight.font import font_of
 from headsight.merging.report import MergeReport, UnitRow
 
 _SIZE = (1100, 520)
@@ -31,7 +32,7 @@ def draw_merge(report: MergeReport) -> Image.Image:
     pen = ImageDraw.Draw(image)
     low, high = _span([unit.cosine for unit in report.compared], _threshold(report))
     what = "base and expert" if report.method == "layer-cosine" else "base and result"
-    pen.text((_PLOT[0] - 60, 14), f"{report.method}: cosine of {what}", _INK, _font(20))
+    pen.text((_PLOT[0] - 60, 14), f"{report.method}: cosine of {what}", _INK, font_of(20))
     _legend(pen, report)
     _axes(pen, low, high)
     _dots(pen, report.units, low, high)
@@ -39,7 +40,7 @@ def draw_merge(report: MergeReport) -> Image.Image:
     if threshold is not None and low <= threshold <= high:
         y = _height(threshold, low, high)
         pen.line([(_PLOT[0], y), (_PLOT[2], y)], "#c53030", 1)
-        pen.text((_PLOT[2] - 4, y - 3), f"{threshold:g}", "#c53030", _font(14), anchor="rs")
+        pen.text((_PLOT[2] - 4, y - 3), f"{threshold:g}", "#c53030", font_of(14), anchor="rs")
     _histogram(pen, report)
     return image
 
@@ -76,8 +77,8 @@ def _legend(pen: ImageDraw.ImageDraw, report: MergeReport) -> None:
     for decision, count in sorted(report.taken.items()):
         text = f"{_NAMES[decision]}: {count}"
         pen.ellipse([x, 52, x + 10, 62], fill=_COLORS[decision])
-        pen.text((x + 16, 57), text, _INK, _font(14), anchor="lm")
-        x += 16 + _font(14).getlength(text) + 26
+        pen.text((x + 16, 57), text, _INK, font_of(14), anchor="lm")
+        x += 16 + font_of(14).getlength(text) + 26
 
 
 def _axes(pen: ImageDraw.ImageDraw, low: float, high: float) -> None:
@@ -89,10 +90,14 @@ def _axes(pen: ImageDraw.ImageDraw, low: float, high: float) -> None:
         value = low + (high - low) * step / 4
         y = _height(value, low, high)
         pen.line([(x0, y), (x1, y)], _LIGHT, 1)
-        pen.text((x0 - 8, y), f"{value:.{digits}f}", _INK, _font(14), anchor="rm")
+        pen.text((x0 - 8, y), f"{value:.{digits}f}", _INK, font_of(14), anchor="rm")
     pen.line([(x0, y0), (x0, y1), (x1, y1)], _GREY, 2)
     pen.text(
-        ((x0 + x1) / 2, y1 + 44), "units in the order of their names", _INK, _font(14), anchor="mm"
+        ((x0 + x1) / 2, y1 + 44),
+        "units in the order of their names",
+        _INK,
+        font_of(14),
+        anchor="mm",
     )
 
 
@@ -109,27 +114,23 @@ def _dots(pen: ImageDraw.ImageDraw, units: Sequence[UnitRow], low: float, high: 
     for place in sorted({0, len(units) - 1} if units else set()):
         anchor = "la" if place == 0 else "ra"
         x = x0 if place == 0 else x1
-        pen.text((x, y1 + 18), _shortened(units[place].name), _GREY, _font(12), anchor=anchor)
+        pen.text((x, y1 + 18), _shortened(units[place].name), _GREY, font_of(12), anchor=anchor)
 
 
 def _histogram(pen: ImageDraw.ImageDraw, report: MergeReport) -> None:
     x0, y0, x1, y1 = _BARS
     rows = report.histogram[::-1]
     most = max((count for _, _, count in rows), default=0)
-    pen.text((x0 - 70, y0 - 28), "units by cosine", _INK, _font(16))
+    pen.text((x0 - 70, y0 - 28), "units by cosine", _INK, font_of(16))
     step = (y1 - y0) / len(rows)
     for place, (low, high, count) in enumerate(rows):
         y = y0 + place * step
-        pen.text((x0 - 8, y + step / 2), f"{low:g} to {high:g}", _INK, _font(13), anchor="rm")
+        pen.text((x0 - 8, y + step / 2), f"{low:g} to {high:g}", _INK, font_of(13), anchor="rm")
         end = x0 + (x1 - x0 - 40) * count / max(most, 1)
         if count:
             pen.rectangle([x0, y + 5, max(end, x0 + 2), y + step - 5], fill=_GREY)
-        pen.text((end + 6, y + step / 2), str(count), _INK, _font(13), anchor="lm")
+        pen.text((end + 6, y + step / 2), str(count), _INK, font_of(13), anchor="lm")
 
 
 def _shortened(name: str) -> str:
     return name if len(name) <= 44 else f"{name[:20]}...{name[-20:]}"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
