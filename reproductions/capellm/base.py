@@ -7,7 +7,7 @@ description, in some a word replaced by letters that mean nothing, as words of u
 will be. It has seen no rounds.
 
     python reproductions/capellm/base.py --objects runs/capellm/seen \
-        --encoder runs/capellm/encoder/round2/checkpoint.safetensors --out runs/capellm/base
+        --encoder runs/capellm/encoder/round3/checkpoint.safetensors --out runs/capellm/base
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ SEEDS = {"digits2": 2, "image": 2}
 ASKED: dict[str, tuple[tuple[str, int], ...]] = {
     "single": (("independent", 0),),
     "fixed": (("independent", 0), ("cumulative", 3), ("cumulative", 16)),
-    "dynamic": (("independent", 0), ("cumulative", 7)),
+    "dynamic": (("independent", 0), ("cumulative", 3), ("cumulative", 7)),
     "vague": (("cumulative", 7),),
     "digits2": (("cumulative", 7),),
     "image": (("cumulative", 7),),

@@ -16,6 +16,7 @@ ROWS = {
     "fixed cumulative 3": "fixed rounds of 4, cumulative, the last 3 kept",
     "fixed cumulative 16": "fixed rounds of 4, cumulative, the last 16 kept",
     "dynamic independent 0": "dynamic rounds 1 to 8, asked alone",
+    "dynamic cumulative 3": "dynamic rounds, cumulative, the last 3 kept",
     "dynamic cumulative 7": "dynamic rounds, cumulative, the last 7 kept",
     "vague cumulative 7": "dynamic, cumulative, names without descriptions",
     "digits2 cumulative 7": "dynamic, cumulative, 2 decimals",
