@@ -10,7 +10,7 @@ __all__ = ["font_of"]
 
 
 @lru_cache(maxsize=64)
-def font_of(points: float) -> ImageFont.FreeTypeFont:
+def font_of(points: int | float) -> ImageFont.FreeTypeFont:
     """The font in a size, px."""
     font = ImageFont.load_default(points)
     assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
