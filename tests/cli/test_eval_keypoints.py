@@ -339,6 +339,19 @@ def test_a_model_is_asked_and_goes_on_where_it_stopped(
     assert figures["answers"]["failures"] == {"refusal": 3}
 
 
+def test_order_and_decoding_reach_the_model(run: Callable, tmp_path: Path) -> None:
+    gt, schema = labels(tmp_path), tmp_path / "eyes.json"
+    schema.write_text(json.dumps(EYES))
+    words = ("eval", "keypoints", "--gt", gt, "--model", "nano-keypoints", "--schema", schema,
+             "--json")  # fmt: skip
+    plain = json.loads(run(*words).out)
+    ran = run(*words, "--order", "confidence", "--decode", "mean")
+    assert ran.code == 0
+    told = json.loads(ran.out)
+    assert told["settings"]["order"] == "confidence"
+    assert told["figures"]["all"]["nme"] != plain["figures"]["all"]["nme"]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -346,6 +359,8 @@ def test_a_model_is_asked_and_goes_on_where_it_stopped(
         (("--model", "x", "--pred", "p.json"), "either --pred"),
         (("--pred", "p.json", "--mode", "cumulative"), "Leave them out"),
         (("--pred", "p.json", "--limit", "1"), "Leave them out"),
+        (("--pred", "p.json", "--decode", "mean"), "Leave them out"),
+        (("--model", "x", "--order", "nose,chin"), "--order is 'nose,chin'; expected schema or"),
         (("--model", "x"), "'person-17' has 17 keypoints, but 'person' is labelled with 2"),
     ],
 )

@@ -51,6 +51,11 @@ def keypoints(
     ] = None,
     mode: options.RoundMode = None,
     window: options.Window = None,
+    order: Annotated[
+        str | None,
+        typer.Option("--order", help="Of the points: schema, or confidence (the surest first)."),
+    ] = None,
+    decode: options.Decode = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Ask only about the first so many objects.")
     ] = None,
@@ -105,15 +110,21 @@ def keypoints(
     from headsight.data.keypoint_results import read_predictions
     from headsight.errors import InputError
     from headsight.files import write_atomic
+    from headsight.tasks.keypoint_asking import ORDERS
 
     if output is not None and output.exists() and not overwrite:
         raise InputError(f"{output} exists. Choose another --output, or give --overwrite.")
     if (pred is None) == (model is None):
         raise InputError("Give either --pred, a file of predictions, or --model, who is asked.")
-    asking = {"schema": schema, "mode": mode, "window": window}
+    if order is not None and order not in ORDERS:
+        raise InputError(f"--order is {order!r}; expected {' or '.join(ORDERS)}.")
+    asking = {
+        "schema": schema, "mode": mode, "window": window, "order": order, "decode": decode
+    }  # fmt: skip
     if pred is not None and any(value is not None for value in (*asking.values(), limit)):
         raise InputError(
-            "--schema, --mode, --window and --limit say what a --model is asked. Leave them out."
+            "--schema, --mode, --window, --order, --decode and --limit say how a --model is asked."
+            " Leave them out."
         )
     settings = {
         "gt": gt, "pred": pred and str(pred), "model": model, **asking, "limit": limit,

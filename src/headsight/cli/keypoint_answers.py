@@ -89,7 +89,7 @@ def ask_model(
         truth: what is asked about.
         model: folder or hub id.
         labels: where `truth` is from; its schemas may lie there.
-        asking: `schema` (names or files), `mode` and `window`; None as the model learned.
+        asking: `schema` (names or files) and fields of `Asking`; None as the model learned.
         device: where it runs.
         output: of the whole command.
         settings: what answers depend on; a journal of other answers is refused.
@@ -122,7 +122,7 @@ def ask_model(
     )
     with opened as journal:
         vlm = load(model, device=device).vlm
-        way = asking_of(vlm, mode=asking["mode"], window=asking["window"])
+        way = asking_of(vlm, **{name: v for name, v in asking.items() if name != "schema"})
 
         def find(mates: Sequence[KeypointInstance]) -> list[Keypoints]:
             objects = [(one.open(), np.asarray(one.box, np.float64)) for one in mates]

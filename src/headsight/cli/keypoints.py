@@ -56,10 +56,7 @@ def keypoints(
     ] = None,
     mode: options.RoundMode = None,
     window: options.Window = None,
-    decode: Annotated[
-        str | None,
-        typer.Option("--decode", help="argmax (as written), or mean or median of the density."),
-    ] = None,
+    decode: options.Decode = None,
     density: Annotated[
         Path | None,
         typer.Option("--density", help="Write a sheet of probability maps per object here."),

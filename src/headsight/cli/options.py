@@ -6,6 +6,7 @@ __all__ = [
     "BootstrapSeed",
     "BoxesFrom",
     "Constrain",
+    "Decode",
     "Device",
     "Dialect",
     "HeadChoice",
@@ -140,6 +141,10 @@ RoundMode = Annotated[
 ]
 Window = Annotated[
     int | None, typer.Option("--window", min=0, help="Earlier answers that are remembered.")
+]
+Decode = Annotated[
+    str | None,
+    typer.Option("--decode", help="argmax (as written), or mean or median of the density."),
 ]
 Images = Annotated[
     Path | None, typer.Option("--images", help="Folder of the pictures, if not beside the labels.")
