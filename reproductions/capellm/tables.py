@@ -21,7 +21,7 @@ ROWS = {
     "vague cumulative 7": "dynamic, cumulative, names without descriptions",
     "digits2 cumulative 7": "dynamic, cumulative, 2 decimals",
     "image cumulative 7": "dynamic, cumulative, whole picture in place of the crop",
-    "nano-keypoints cumulative 7": "`nano-keypoints`, which is shipped (older, see below), cumulative",
+    "nano-keypoints cumulative 7": "`nano-keypoints`, as shipped (older, see below), cumulative",
     "names": "the encoder alone: its own words of seen names, no decoder",
     "support": "one annotated example, matched by features (no words)",
     "middle": "the middle of the box as every point",
