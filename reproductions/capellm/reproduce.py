@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from base import make_base
 from encoder import PointFinder, PointJob, train_encoder
-from rows import ASKED, QUICK, SEEDS, TRAININGS, Steps, plan_of
+from rows import ASKED, QUICK, TRAININGS, Steps, plan_of
 from scoring import by_name, match_supports, middles
 from tables import write_tables
 
@@ -49,9 +49,9 @@ def main() -> None:
     encoder = train_encoder(objects["seen"], out / "encoder", steps=steps.encoder)
     base = make_base(objects["seen"], encoder, out / "base", steps=steps.base)
     seeds = [str(seed) for seed in range(given.seeds)]
-    chosen = {seed: rows_of(int(seed), quick=given.quick) for seed in seeds}
+    names = ("dynamic",) if given.quick else tuple(TRAININGS)
     trainings = []
-    for seed, names in chosen.items():
+    for seed in seeds:
         path = write_plan(seed, names, base=base, objects=objects["seen"], out=out, steps=steps)
         options = ("--threads", "1", "--quiet")
         trainings += [("train", str(path), "--stage", name, *options) for name in names]
@@ -61,7 +61,7 @@ def main() -> None:
     asked = {
         (seed, *key): task
         for seed in seeds
-        for name in chosen[seed]
+        for name in names
         for key, task in questions(out / "seeds" / seed / name, name, tested, limit).items()
     }
     once = questions(base.parent, "base", tested, limit, model=str(base))
@@ -99,13 +99,6 @@ def small(figures: dict[str, Any]) -> dict[str, Any]:
     thresholds = {key: value for key, value in figures.items() if key.startswith("pck@")}
     parts = {name: {"pck@0.2": one["pck@0.2"]} for name, one in figures["by_category"].items()}
     return {**thresholds, "by_category": parts}
-
-
-def rows_of(seed: int, *, quick: bool) -> tuple[str, ...]:
-    """Trainings of a seed."""
-    if quick:
-        return ("dynamic",)
-    return tuple(name for name in TRAININGS if seed < SEEDS.get(name, seed + 1))
 
 
 def arguments() -> argparse.Namespace:

@@ -19,8 +19,6 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "image": {"rounds": "dynamic", "k": 8, "frame": "image"},
 }
 """`single` is LocLLM's way; `vague` names a point and says nothing of where it lies."""
-SEEDS = {"digits2": 2, "image": 2}
-"""Rows that fewer seeds are enough for: they are about the answer's form, not about rounds."""
 ASKED: dict[str, tuple[tuple[str, int], ...]] = {
     "single": (("independent", 0),),
     "fixed": (("independent", 0), ("cumulative", 3), ("cumulative", 16)),
