@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from encoder import SIDE, VISION, PointFinder, Words, mirrored, to_input, view
+from encoder import SIDE, VISION, PointFinder, Words, to_input, view
 from transformers import DynamicCache
 
 from headsight.data.keypoint_files import read_keypoints
@@ -28,6 +28,7 @@ from headsight.language.codec import encode
 from headsight.language.rounds import RoundFormat, tokenize_rounds
 from headsight.language.schema import KeypointSchema
 from headsight.language.schema_library import read_schemas
+from headsight.language.schema_lint import mirrored_text
 from headsight.models.base import load_vlm
 from headsight.models.conversation import glue_of
 from headsight.models.grounding.config import GroundingVLMConfig
@@ -193,7 +194,7 @@ class ReadingJob:
             is_told = described if rng is None else rng.random() < DESCRIBED
             form = RoundFormat(question=WAY["question"], roles=ROLES, with_reference=bool(is_told))
             text = form.ask(schema.keypoints[index], schema.word)
-            text = mirrored(text) if is_mirrored else text
+            text = mirrored_text(text) if is_mirrored else text
             text = text if rng is None else garbled(text, rng)
             pairs.append((text, encode(places[index], form.spec)))
         return image, pairs

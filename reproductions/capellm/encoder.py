@@ -10,7 +10,6 @@ no picture of an unseen category. Afterwards all of it is frozen.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from torch import nn
 from headsight.cut_out import Cut, cut_out
 from headsight.data.keypoint_files import read_keypoints
 from headsight.geometry.keypoints import Crop, crop_of
+from headsight.language.schema_lint import mirrored_text
 from headsight.models.base import NANO
 from headsight.models.grounding.headgrid import HeadGrid
 from headsight.models.grounding.weights import weight_files
@@ -196,7 +196,7 @@ class PointJob:
 
     def _view(self, one, rng):
         image, places, is_mirrored = view(one, rng, is_wild=self._is_wild)
-        names = [mirrored(name) for name in one.names] if is_mirrored else one.names
+        names = [mirrored_text(name) for name in one.names] if is_mirrored else one.names
         points = np.where(one.visible[:, None], places, -1.0)
         return to_input(image), self.words(names), points
 
@@ -255,12 +255,6 @@ def recoloured(image, rng):
     matrix = (mixed + share * grey) * rng.uniform(0.6, 1.4, (3, 1))
     shift = rng.uniform(-20, 20, (3, 1))
     return image.convert("RGB", tuple(np.hstack([matrix, shift]).ravel().tolist()))
-
-
-def mirrored(text: str) -> str:
-    """What a point is called in the mirror."""
-    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-    return re.sub(r"\b(left|right)\b", lambda found: other[found.group()], text, flags=re.I)
 
 
 def best_places(scores, shifts):

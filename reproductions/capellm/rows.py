@@ -43,7 +43,7 @@ class Steps:
     rate: float = 5e-4
 
 
-QUICK = Steps(encoder=(3, 2), base=3, rows=2, batch=4)
+QUICK = Steps(encoder=(3, 2, 2), base=3, rows=2, batch=4)
 
 
 def plan_of(

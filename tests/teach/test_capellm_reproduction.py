@@ -49,7 +49,7 @@ def test_every_part_runs_and_the_tables_are_written(
 ) -> None:
     monkeypatch.setattr(scripts.encoder, "BATCH", 2)
     monkeypatch.setattr(scripts.base, "BATCH", 2)
-    found = scripts.encoder.train_encoder(bars, tmp_path / "encoder", steps=(1, 1))
+    found = scripts.encoder.train_encoder(bars, tmp_path / "encoder", steps=(1, 1, 1))
     base = scripts.base.make_base(bars, found, tmp_path / "base", steps=1)
     tokenizer = load_vlm(str(base)).processor.tokenizer  # type: ignore[attr-defined]
     assert len(tokenizer.encode(" opposite", add_special_tokens=False)) == 1
@@ -117,11 +117,7 @@ def test_a_name_is_the_sum_of_its_words(scripts: Any, bars: Path) -> None:
     torch.testing.assert_close(both, with_unknown)
 
 
-def test_in_the_mirror_left_is_right(scripts: Any, bars: Path) -> None:
-    text = "Where is the left ear? On the Left, right of the leftover."
-    turned = scripts.encoder.mirrored(text)
-    assert turned == "Where is the right ear? On the Right, left of the leftover."
-    assert scripts.encoder.mirrored(turned) == text
+def test_points_stay_on_their_places_in_the_mirror(scripts: Any, bars: Path) -> None:
     one = read_keypoints(bars).instances[0]
     views = [scripts.encoder.view(one, np.random.default_rng(seed)) for seed in range(40)]
     assert {is_mirrored for _, _, is_mirrored in views} == {False, True}
@@ -161,8 +157,6 @@ def test_recoloured_pictures_differ_and_keep_their_shapes(scripts: Any, bars: Pa
     assert {image.size for image in found} == {plain.size}
     means = np.array([np.asarray(image, float).mean((0, 1)) for image in found])
     assert means.std(0).min() > 5
-    greys = [np.ptp(np.asarray(image, float).mean((0, 1))) for image in found]
-    assert min(greys) < max(greys)
 
 
 def test_questions_that_share_a_picture_score_as_rows_of_their_own(
